@@ -29,7 +29,8 @@ type Alert struct {
 	Group       string    // the group key under that rule
 	Incident    int64     // 0: waiting in its group until open_when holds
 	Why         Why
-	AsOf        int64 // journal offset up to which (exclusive) LastAt, EndsAt and Count are counted
+	Content     uint64 // hash of the labels and severity as sent: what tells a plain repeat from a change
+	AsOf        int64  // journal offset up to which (exclusive) LastAt, EndsAt and Count are counted
 }
 
 // A Why says why an alert is where it is: the rule that claimed it, the values it was grouped by, and what happened to it.

@@ -33,6 +33,7 @@ const (
 	ChangeNotified = "notified"
 
 	DoAck          = "do-ack"
+	DoTake         = "do-take" // acknowledge, from whoever has it
 	DoUnack        = "do-unack"
 	DoResolve      = "do-resolve"
 	DoReopen       = "do-reopen"
