@@ -186,9 +186,9 @@ func quiet(s Schedule, t time.Time) time.Time {
 
 // The windows: 24 h on both sides of each change of the clocks (T5, T6); years from 2015, and Apia's skipped day before them.
 func TestEveryMinuteAroundEveryChangeOfTheClocksIsAsTheWallSays(t *testing.T) {
-	first, last := 2025, 2026
+	first, last, tries := 2025, 2026, 1
 	if full() {
-		first, last = 2015, 2035
+		first, last, tries = 2015, 2035, 5
 	}
 	for _, zone := range zones {
 		t.Run(zone, func(t *testing.T) {
@@ -204,8 +204,10 @@ func TestEveryMinuteAroundEveryChangeOfTheClocksIsAsTheWallSays(t *testing.T) {
 				windows = []time.Time{time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)}
 			}
 			for i, change := range windows {
-				s := anySchedule(zone).Example(i + 1)
-				compare(t, s, quiet(s, change), change.Add(24*time.Hour))
+				for n := range tries {
+					s := anySchedule(zone).Example(i*tries + n + 1)
+					compare(t, s, quiet(s, change), change.Add(24*time.Hour))
+				}
 			}
 		})
 	}

@@ -116,7 +116,7 @@ func (w *walk) step(t time.Time) (covering, who int, until int64) {
 			c := reached(l.zone, t)
 			s.who, s.until = l.at(c), never
 			if edge := l.next(c); edge != never {
-				s.until = instant(l.zone, edge)
+				s.until = max(instant(l.zone, edge), now+1) // always on, so that no mistake can make a loop of it
 			}
 		}
 		until = min(until, s.until)
