@@ -8,14 +8,24 @@ import (
 
 // check finds what only the whole shows: names that nobody defined, escalations that run in a circle, steps that page nobody.
 func (r *reader) check(c *Config) {
-	known := map[string][]string{
-		"team": keysOf(c.Teams), "person": keysOf(c.People), "schedule": keysOf(c.Schedules), "escalation": keysOf(c.Escalations),
-		"service": keysOf(c.Services), "provider": keysOf(c.Providers), "skill": skills(c),
+	known := map[string]struct {
+		section string
+		names   []string
+	}{
+		"team": {"teams", keysOf(c.Teams)}, "person": {"people", keysOf(c.People)}, "schedule": {"schedules", keysOf(c.Schedules)},
+		"escalation": {"escalations", keysOf(c.Escalations)}, "service": {"services", keysOf(c.Services)},
+		"provider": {"providers", keysOf(c.Providers)}, "skill": {"people", skills(c)},
 	}
 	for _, x := range r.refs {
-		if !slices.Contains(known[x.kind], x.name) {
-			r.complain(x.at, fmt.Sprintf("no %s is named %q", x.kind, clip(x.name)), meant(x.name, x.kind+"s", known[x.kind]))
+		k := known[x.kind]
+		if r.unread[k.section] || slices.Contains(k.names, x.name) {
+			continue
 		}
+		what := k.section
+		if x.kind == "skill" {
+			what = "skills"
+		}
+		r.complain(x.at, fmt.Sprintf("no %s is named %q", x.kind, clip(x.name)), meant(x.name, what, k.names))
 	}
 	r.circles(c)
 	r.nobody(c)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -107,6 +108,13 @@ func (r *reader) config(root *node) *Config {
 	c.Inhibit = r.inhibit(s.list("inhibit_rules"))
 	c.Majors = r.majors(s.list("majors"), c.IsolateBy)
 	s.done()
+	for _, e := range s.n.entries {
+		if !slices.Contains(s.asked, e.key) {
+			r.unread[nearest(e.key, s.asked)] = true
+		} else if e.value.kind != table && e.value.kind != list && e.value.kind != empty {
+			r.unread[e.key] = true
+		}
+	}
 	return c
 }
 
@@ -143,7 +151,7 @@ func (r *reader) server(s *section) Server {
 	defer s.done()
 	out := Server{Listen: defaultListen, At: s.n.at}
 	if n, ok := s.get("listen"); ok {
-		if v, ok := r.filled(n); ok && r.address(n, v, 0) {
+		if v, ok := r.filled(n); ok && r.address(n, v, 0, "8080") {
 			out.Listen = v
 		}
 	}
@@ -169,7 +177,7 @@ func (r *reader) storage(s *section) Storage {
 		out.Kafka = &Kafka{Brokers: k.texts("brokers"), Topic: k.text("topic", "tocsin.alerts"), Partitions: k.whole("partitions", 12, 1, 1024), At: n.at}
 		for _, b := range k.list("brokers") {
 			if b.kind == text {
-				r.address(b, b.said, 1)
+				r.address(b, b.said, 1, "9092")
 			}
 		}
 		if len(out.Kafka.Brokers) == 0 {
@@ -209,11 +217,11 @@ func (r *reader) access(s *section) Access {
 	return out
 }
 
-// address checks host:port; the port may not be under least.
-func (r *reader) address(n *node, v string, least int) bool {
+// address checks host:port; the port may not be under least. usual is the one to name in a hint.
+func (r *reader) address(n *node, v string, least int, usual string) bool {
 	host, port, err := net.SplitHostPort(v)
 	if err != nil {
-		r.problem(n, fmt.Sprintf("%q is no address", v), "host:port, such as 127.0.0.1:"+cmp.Or(digits(v), "8080"))
+		r.problem(n, fmt.Sprintf("%q is no address", v), "host:port, such as 127.0.0.1:"+cmp.Or(digits(v), usual))
 		return false
 	}
 	p, err := strconv.Atoi(port)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 
 	yaml "github.com/goccy/go-yaml"
@@ -34,7 +35,7 @@ func document(name string, data []byte, report func(Problem)) (root *node, ok bo
 		if tk := syntax.GetToken(); tk != nil && tk.Position != nil {
 			file.Line, file.Column = tk.Position.Line, tk.Position.Column
 		}
-		return fail(file, "this is not YAML: "+syntax.GetMessage(), cureOf(syntax.GetMessage()))
+		return fail(file, "this is not YAML: "+strings.ReplaceAll(syntax.GetMessage(), "\t", "TAB"), cureOf(syntax.GetMessage()))
 	}
 	if err != nil {
 		return fail(file, err.Error(), "split the file by include")
@@ -117,6 +118,7 @@ func firstInvalid(data []byte) (line, column int) {
 func cureOf(message string) string {
 	for _, c := range []struct{ sign, cure string }{
 		{"tab character", "indent with spaces"},
+		{"\t", "indent with spaces"},
 		{"end token", "close the bracket"},
 		{"end character", "close the quote"},
 		{"reserved character", "put the value in quotes"},
@@ -125,7 +127,7 @@ func cureOf(message string) string {
 		{"not allowed in this context", "check the indentation of this line against those above"},
 		{"unexpected scalar value type", "an anchor and an alias cannot stand together"},
 	} {
-		if bytes.Contains([]byte(message), []byte(c.sign)) {
+		if strings.Contains(message, c.sign) {
 			return c.cure
 		}
 	}

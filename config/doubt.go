@@ -19,16 +19,42 @@ func (r *reader) doubt(c *Config) {
 	r.doubtSchedules(c)
 }
 
+// dropEchoes removes the doubts about things that have a mistake inside: they may go with it.
+func (r *reader) dropEchoes() {
+	wrong := map[string]bool{}
+	for _, p := range r.problems {
+		for path := p.Path; !p.Warning && path != ""; path = path[:max(0, strings.LastIndexAny(path, ".["))] {
+			wrong[path] = true
+		}
+	}
+	r.problems = slices.DeleteFunc(r.problems, func(p Problem) bool { return p.Warning && wrong[p.Path] })
+}
+
+// maxCompared bounds how many rules each one is compared with.
+const maxCompared = 500
+
 // doubtRules warns of rules that never decide, because every alert they match is claimed by one before.
 func (r *reader) doubtRules(rules []Rule) {
-	for j, late := range rules {
-		for _, early := range rules[:j] {
-			if hides(parsed(early.Matchers), parsed(late.Matchers)) && len(parsed(early.Matchers)) == len(early.Matchers) {
+	type known struct {
+		Rule
+		matchers labels.Matchers
+	}
+	var before []known
+	for _, late := range rules {
+		r.doubtRules(late.Rules)
+		ms, ok := parsed(late.Matchers)
+		if !ok {
+			continue
+		}
+		for _, early := range before {
+			if hides(early.matchers, ms) {
 				r.warn(late.At, fmt.Sprintf("rule %q never decides: %q in line %d takes every alert it matches", late.Name, early.Name, early.At.Line), "put the narrower rule first")
 				break
 			}
 		}
-		r.doubtRules(late.Rules)
+		if len(before) < maxCompared {
+			before = append(before, known{late, ms})
+		}
 	}
 }
 
@@ -70,7 +96,7 @@ func (r *reader) doubtCatchAll(c *Config) {
 func (r *reader) doubtSteps(c *Config) {
 	for _, name := range keysOf(c.Escalations) {
 		for _, step := range c.Escalations[name].Steps {
-			for _, n := range c.Notify.High {
+			for _, n := range slices.Concat(c.Notify.High, c.Notify.Low) {
 				if n.After >= step.EscalateAfter {
 					r.warn(step.afterAt, fmt.Sprintf("the escalation moves on after %s, before %s (%s, after %s) is due", step.EscalateAfter, n.At.Path, strings.Join(n.By, " and "), n.After), "give it longer than the last personal step")
 					break

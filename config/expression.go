@@ -9,7 +9,7 @@ import (
 	"github.com/expr-lang/expr/file"
 )
 
-// ExprFunctions are the functions that an expression in the file may call. All of them come to an end soon, and none knows
+// exprFunctions are the functions that an expression in the file may call. All of them come to an end soon, and none knows
 // the time or anything but its arguments.
 var exprFunctions = []string{
 	"lower", "upper", "trim", "trimPrefix", "trimSuffix", "split", "join", "replace", "indexOf", "hasPrefix", "hasSuffix",
@@ -50,6 +50,10 @@ func (r *reader) expression(n *node) string {
 	hint := "fields are body.name; texts stand in double quotes"
 	if name, unknown := strings.CutPrefix(message, "unknown name "); unknown {
 		hint = fmt.Sprintf("did you mean body.%s?", name)
+		if strings.Contains(source, name+"(") {
+			message = "there is no function " + name
+			hint = meant(name, "functions", exprFunctions)
+		}
 	}
 	r.complain(at, "expression: "+message, hint)
 	return ""

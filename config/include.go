@@ -50,13 +50,14 @@ func Load(path string) (*Config, []Problem) {
 
 // Parse reads the configuration data; name is what it is called in problems, and where relative paths begin.
 func Parse(name string, data []byte, w World) (*Config, []Problem) {
-	r := &reader{world: w, secrets: map[string]Place{}}
+	r := &reader{world: w, secrets: map[string]Place{}, unread: map[string]bool{}}
 	root, ok := r.gather(name, data)
 	var c *Config
 	if ok {
 		c = r.config(root)
 		r.check(c)
 		r.doubt(c)
+		r.dropEchoes()
 	}
 	sortProblems(r.problems, r.files)
 	if Failed(r.problems) {

@@ -73,7 +73,7 @@ func (r *reader) major(n *node, isolateBy []string) Major {
 	out.Priority = s.whole("priority", 2, 1, 5)
 	out.Action = s.word("action", "action", ActionPropose, ActionPropose, ActionPromote)
 	out.DecideWithin = s.positive("decide_within", 10*Minute, "0s leaves nobody time to decide")
-	out.OnTimeout = s.word("on_timeout", "way to go on", TimeoutEscalate, TimeoutEscalate, TimeoutConfirm, TimeoutExpire)
+	out.OnTimeout = s.word("on_timeout", "on_timeout", TimeoutEscalate, TimeoutEscalate, TimeoutConfirm, TimeoutExpire)
 	out.Cooldown = s.duration("cooldown", Hour)
 	out.Escalation = s.ref("escalation", "escalation")
 	scope, scoped := s.get("scope")

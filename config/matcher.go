@@ -18,12 +18,10 @@ func (s *section) matchers(key string) []string {
 		if !ok {
 			continue
 		}
-		_, err := parse.Matcher(v)
-		if err == nil {
-			out = append(out, v)
-			continue
+		if _, err := parse.Matcher(v); err != nil {
+			s.badMatcher(n, v, err)
 		}
-		s.badMatcher(n, v, err)
+		out = append(out, v)
 	}
 	return out
 }
@@ -64,15 +62,16 @@ func quotedValue(v string) string {
 	return strings.TrimSpace(v[:i+1]) + strconv.Quote(strings.TrimSpace(v[i+1:]))
 }
 
-// parsed returns ms as matchers; those that cannot be read were complained of.
-func parsed(ms []string) labels.Matchers {
-	var out labels.Matchers
+// parsed returns ms as matchers; ok is false if one of them cannot be read: it was complained of.
+func parsed(ms []string) (out labels.Matchers, ok bool) {
 	for _, m := range ms {
-		if p, err := parse.Matcher(m); err == nil {
-			out = append(out, p)
+		p, err := parse.Matcher(m)
+		if err != nil {
+			return nil, false
 		}
+		out = append(out, p)
 	}
-	return out
+	return out, true
 }
 
 var labelShape = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)

@@ -21,10 +21,11 @@ const (
 	boolean             // true or false
 	list
 	table
+	broken // it was complained of already: nothing more is said of it
 )
 
 func (k kind) String() string {
-	return [...]string{"nothing", "a text", "a number", "a number", "true or false", "a list", "a map"}[k]
+	return [...]string{"nothing", "a text", "a number", "a number", "true or false", "a list", "a map", "a mistake"}[k]
 }
 
 // A node is one value of the document, after aliases and merge keys, with its place.
@@ -98,13 +99,13 @@ func (b *builder) build(n ast.Node, path string, depth int) *node {
 		target, ok := b.anchors[name]
 		if !ok {
 			b.problem(at, fmt.Sprintf("alias *%s: no anchor &%s stands before it", name, name), meant(name, "anchors", keysOf(b.anchors)))
-			return &node{at: at}
+			return &node{kind: broken, at: at}
 		}
 		return b.build(target, path, depth+1)
 	case *ast.TagNode:
 		if v.Start.Value != "!!str" {
 			b.problem(at, fmt.Sprintf("tag %s is not used here", v.Start.Value), "leave it out")
-			return &node{at: at}
+			return &node{kind: broken, at: at}
 		}
 		out := b.build(v.Value, path, depth+1)
 		out.kind = text
@@ -154,6 +155,7 @@ func (b *builder) scalar(n ast.Node, at Place) *node {
 	case *ast.NullNode:
 		out.kind, out.said = empty, ""
 	default:
+		out.kind = broken
 		b.problem(at, "this is no value", "write a text, a number, a list or a map")
 	}
 	return out
@@ -211,7 +213,7 @@ func (b *builder) merged(n ast.Node, path string, depth int) []entry {
 		from := b.build(s, path, depth+1)
 		if from.kind == table {
 			out = append(out, from.entries...)
-		} else if from.kind != empty { // an empty one merges nothing, or was complained of already
+		} else if from.kind != empty && from.kind != broken {
 			b.problem(from.at, "<< merges maps, this is "+from.kind.String(), "name the anchor of a map")
 		}
 	}

@@ -66,11 +66,11 @@ func sortProblems(ps []Problem, files []string) {
 
 // nearest returns the one of known that word was most likely meant to be, or "".
 func nearest(word string, known []string) string {
-	best, least := "", max(1, len(word)/3)+1
-	folded := strings.ToLower(word)
+	best, far := "", max(1, len(word)/3)+1
+	least := far
 	for _, k := range known {
-		d := distance(folded, strings.ToLower(k), least)
-		if d < least || d == least && best != "" && k < best {
+		d := distance(strings.ToLower(word), strings.ToLower(k), far)
+		if d < least || d == least && d < far && k < best {
 			best, least = k, d
 		}
 	}

@@ -101,11 +101,11 @@ func (r *reader) smtp(out *Provider, s *section) {
 	n, ok := s.get("address")
 	if !ok {
 		s.missing("address", "host:port, such as mail.example.org:587")
-	} else if v, ok := r.filled(n); ok && r.address(n, v, 1) {
+	} else if v, ok := r.filled(n); ok && r.address(n, v, 1, "25") {
 		out.Address = v
 	}
 	out.Username = s.text("username", "")
-	out.TLS = s.word("tls", "way to keep a connection secret", TLSStart, TLSNone, TLSStart, TLSImplicit)
+	out.TLS = s.word("tls", "tls", TLSStart, TLSNone, TLSStart, TLSImplicit)
 	out.From = s.sender()
 	var at Place
 	out.Password, at = s.secret("password", out.Username != "")
@@ -188,6 +188,7 @@ func (r *reader) channels(s *section, providers map[string]Provider) map[string]
 			}
 		case len(able) > 1:
 			s.missing(ch, fmt.Sprintf("%d providers can carry it, say which comes first: [%s]", len(able), strings.Join(able, ", ")))
+			out[ch] = able
 		case len(able) == 1:
 			out[ch] = able
 		}

@@ -18,6 +18,7 @@ type reader struct {
 	bytes    int      // of included files
 	refs     []ref
 	secrets  map[string]Place // who has which token or key
+	unread   map[string]bool  // sections that were complained of as a whole: what they define is not known
 }
 
 // A ref is a name that must be defined somewhere; it is looked up once everything was read.
@@ -48,6 +49,7 @@ func (r *reader) text(n *node) (string, bool) {
 		r.problem(n, fmt.Sprintf("a text is wanted, %s is a number", n.said), fmt.Sprintf("quote it: %q", n.said))
 	case boolean:
 		r.problem(n, fmt.Sprintf("a text is wanted, %s is true or false", n.said), fmt.Sprintf("quote it: %q", n.said))
+	case broken:
 	case empty:
 		r.problem(n, "a text is wanted, nothing stands here", "write it, or remove the key")
 	default:
@@ -61,8 +63,7 @@ func (r *reader) elements(n *node) []*node {
 	switch n.kind {
 	case list:
 		return n.items
-	case empty:
-		return nil
+	case empty, broken:
 	case table:
 		r.problem(n, "a list is wanted, this is a map", "begin each entry with a dash")
 	default:
@@ -78,6 +79,9 @@ func (r *reader) whole(n *node, least, most int) (int, bool) {
 			r.problem(n, "a number is wanted, this is a text", "remove the quotes")
 			return 0, false
 		}
+	}
+	if n.kind == broken {
+		return 0, false
 	}
 	if n.kind != number {
 		said := n.kind.String()
@@ -142,9 +146,9 @@ type section struct {
 
 // section begins to read n as a map; anything else is a problem and reads like an empty one.
 func (r *reader) section(n *node) *section {
-	if n.kind != table && n.kind != empty {
+	if n.kind != table && n.kind != empty && n.kind != broken {
 		r.problem(n, "a map is wanted, this is "+n.kind.String(), "write key: value lines, or {key: value}")
-		n = &node{kind: table, at: n.at}
+		n = &node{kind: broken, at: n.at}
 	}
 	return &section{reader: r, n: n}
 }
@@ -183,6 +187,9 @@ func (s *section) place(key string) Place {
 
 // missing complains that key is needed and not there.
 func (s *section) missing(key, hint string) {
+	if s.n.kind == broken {
+		return
+	}
 	at := s.n.at
 	at.Path = join(at.Path, key)
 	s.complain(at, "it is missing", hint)
@@ -311,6 +318,9 @@ func (s *section) ref(key, kind string) string {
 func (s *section) pairs(key string) []entry {
 	n, ok := s.get(key)
 	if !ok {
+		return nil
+	}
+	if n.kind == broken {
 		return nil
 	}
 	if n.kind != table {

@@ -27,7 +27,7 @@ type Source struct {
 	Kind     string
 	Token    string                     // a secret; "" for kinds that have keys, and for heartbeats by matchers
 	Keys     []Key                      // kinds pagerduty and opsgenie
-	Labels   map[string]string          // put on every alert of it that has none of that name
+	Labels   map[string]string          // set on every alert of it; they win over the sender's
 	Severity map[string]tocsin.Severity // the sender's words, beside those that everybody uses
 	Grants   []string                   // kind alertmanager; default all three
 	Map      *Mapping                   // kind json
@@ -119,6 +119,9 @@ func (r *reader) grants(s *section) []string {
 	n, ok := s.get("grants")
 	if !ok {
 		return []string{GrantSend, GrantRead, GrantSilence}
+	}
+	if n.kind == list && len(n.items) == 0 {
+		r.problem(n, "a source without a grant can do nothing", "one of send, read, silence; without the key: all")
 	}
 	for _, item := range r.elements(n) {
 		if g, ok := r.word(item, "grant", GrantSend, GrantRead, GrantSilence); ok {

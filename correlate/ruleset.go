@@ -40,7 +40,7 @@ type Urgencies map[string]tocsin.Urgency
 type Rule struct {
 	Name        string         `json:"name"`
 	Matchers    []string       `json:"matchers,omitempty"`
-	GroupBy     []string       `json:"group_by,omitempty"`
+	GroupBy     []string       `json:"group_by"`
 	Window      *time.Duration `json:"window,omitempty"`       // an incident takes new alerts while its newest is younger; default 10m
 	GroupWait   *time.Duration `json:"group_wait,omitempty"`   // gather this long before anyone is paged; default 0
 	Quiet       *time.Duration `json:"quiet,omitempty"`        // a recovery shorter than this never happened; default 2m

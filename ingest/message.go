@@ -64,7 +64,7 @@ func (m *Message) Names() *Names {
 	return &m.names
 }
 
-// Room returns an empty list with room for n labels of an event.
+// Room returns an empty list with room for n labels of an event. Once it is filled, Fit gives back what was not needed.
 func (m *Message) Room(n int) tocsin.Labels {
 	if cap(m.labels)-len(m.labels) < n {
 		m.labels = make([]tocsin.Label, 0, max(2*cap(m.labels), n, 1024)) // what has been given out stays where it is
@@ -72,6 +72,12 @@ func (m *Message) Room(n int) tocsin.Labels {
 	start := len(m.labels)
 	m.labels = m.labels[:start+n]
 	return tocsin.Labels(m.labels[start : start : start+n])
+}
+
+// Fit returns ls, which came from the last call of Room, without the room that it does not use.
+func (m *Message) Fit(ls tocsin.Labels) tocsin.Labels {
+	m.labels = m.labels[:len(m.labels)-cap(ls)+len(ls)]
+	return ls[:len(ls):len(ls)]
 }
 
 // Merge returns ls with the labels of the configuration, which win, in Room. Both are sorted.
@@ -91,7 +97,7 @@ func (m *Message) Merge(ls tocsin.Labels) tocsin.Labels {
 			out, set = append(out, set[0]), set[1:]
 		}
 	}
-	return append(append(out, ls...), set...)
+	return m.Fit(append(append(out, ls...), set...))
 }
 
 // maxKept is how many bytes, labels and so on a pooled Message may keep: what one unusual request has grown is given back.
@@ -101,7 +107,7 @@ const maxKept = 1 << 18
 func (m *Message) reset() {
 	m.Scan.release()
 	clear(m.Events)
-	clear(m.labels)
+	clear(m.labels) // a list that Fit has shortened leaves nothing behind it that the next one does not cover, or Room cleared
 	m.Refused.reset()
 	m.names.Reset()
 	clear(m.names.few[:cap(m.names.few)])

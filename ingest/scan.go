@@ -90,12 +90,11 @@ func (s *Scanner) Since(start int) string { return s.s[min(start, s.i):s.i] }
 // Peek returns the first byte of what comes next, blanks apart, and 0 at the end.
 func (s *Scanner) Peek() byte {
 	for s.i < len(s.b) {
-		switch c := s.b[s.i]; c {
-		case ' ', '\t', '\n', '\r':
-			s.i++
-		default:
+		c := s.b[s.i]
+		if c > ' ' || c != ' ' && c != '\t' && c != '\n' && c != '\r' {
 			return c
 		}
+		s.i++
 	}
 	return 0
 }
@@ -205,15 +204,13 @@ func (s *Scanner) End() {
 // text reads the string that begins here.
 func (s *Scanner) text() (v string, plain bool) {
 	b, start := s.b, s.i+1
+	i := plainEnd(b, start)
+	if i < len(b) && b[i] == '"' {
+		s.i = i + 1
+		return s.s[start:i], true
+	}
 	ascii := true
-	for i := start; i < len(b); {
-		if i+8 <= len(b) {
-			at := special(binary.LittleEndian.Uint64(b[i:]))
-			i += at
-			if at == 8 {
-				continue
-			}
-		}
+	for ; i < len(b); i = plainEnd(b, i) {
 		switch c := b[i]; {
 		case c == '"':
 			v = s.s[start:i]
@@ -224,36 +221,92 @@ func (s *Scanner) text() (v string, plain bool) {
 			s.i = i + 1
 			return v, true
 		case c == '\\':
-			return s.escaped(start, i), false
+			return s.escaped(start, i, ascii), false
 		case c < ' ':
-			s.failAt(i, fmt.Sprintf("control character %#02x in a text: it has to be escaped", c))
+			s.control(i)
 			return "", false
-		case c >= utf8.RuneSelf:
-			ascii = false
-			for i < len(b) && b[i] >= utf8.RuneSelf {
-				i++
-			}
-		default:
-			i++
 		}
+		ascii = false
+		i++
 	}
 	s.failAt(len(b), "the body ends within a text")
 	return "", false
 }
 
-// special returns the place of the first of the eight bytes in w that ends a plain run: a quote, a backslash, a control
-// character or a byte that is not ASCII. Without any it is 8.
-func special(w uint64) int {
+// plainEnd returns the place of the first byte from i on that is a quote, a backslash, a control character or not ASCII, and
+// len(b) where there is none.
+func plainEnd(b []byte, i int) int {
 	const low, high = 0x0101010101010101, 0x8080808080808080
-	quote := w ^ low*'"'
-	slash := w ^ low*'\\'
-	// Borrows go upwards only, so that the lowest mark is right whatever stands above it.
-	marks := (quote-low)&^quote | (slash-low)&^slash | (w-low*' ')&^w | w
-	return bits.TrailingZeros64(marks&high) / 8
+	for i+8 <= len(b) {
+		w := binary.LittleEndian.Uint64(b[i:])
+		quote, slash := w^low*'"', w^low*'\\'
+		// Borrows go upwards only, so that the lowest mark is right whatever stands above it.
+		marks := ((quote-low)&^quote | (slash-low)&^slash | (w-low*' ')&^w | w) & high
+		if marks != 0 {
+			return i + bits.TrailingZeros64(marks)/8
+		}
+		i += 8
+	}
+	for i < len(b) && b[i] != '"' && b[i] != '\\' && b[i] >= ' ' && b[i] < utf8.RuneSelf {
+		i++
+	}
+	return i
 }
 
 // escaped reads on in the string whose text begins at start, from the backslash at i.
-func (s *Scanner) escaped(start, i int) string {
+func (s *Scanner) escaped(start, i int, ascii bool) string {
+	b, out, from := s.b, s.scratch[:0], start
+	for ; i < len(b); i = plainEnd(b, i) {
+		switch c := b[i]; {
+		case c == '"':
+			out = append(out, b[from:i]...)
+			s.scratch = out
+			if !ascii && !utf8.Valid(out) {
+				s.failAt(start, "text that is not UTF-8")
+				return ""
+			}
+			s.i = i + 1
+			return s.texts.add(out)
+		case c == '\\' && i+1 < len(b) && simpleEscape(b[i+1]) != 0:
+			out = append(append(out, b[from:i]...), simpleEscape(b[i+1]))
+			i += 2
+			from = i
+		case c == '\\':
+			return s.unquoted(start, i)
+		case c < ' ':
+			s.control(i)
+			return ""
+		default:
+			ascii = false
+			i++
+		}
+	}
+	s.failAt(len(b), "the body ends within a text")
+	return ""
+}
+
+// simpleEscape returns the character that a backslash and c stand for, or 0 where they are not one of the usual pairs.
+func simpleEscape(c byte) byte {
+	switch c {
+	case '"', '\\', '/':
+		return c
+	case 'n':
+		return '\n'
+	case 't':
+		return '\t'
+	case 'r':
+		return '\r'
+	case 'b':
+		return '\b'
+	case 'f':
+		return '\f'
+	}
+	return 0
+}
+
+// unquoted reads the string whose text begins at start and has a backslash at i that is no simple escape: jsontext knows all
+// about surrogates.
+func (s *Scanner) unquoted(start, i int) string {
 	b := s.b
 	for i < len(b) && b[i] != '"' {
 		if b[i] == '\\' {
@@ -273,6 +326,10 @@ func (s *Scanner) escaped(start, i int) string {
 	}
 	s.i = i + 1
 	return s.texts.add(s.scratch)
+}
+
+func (s *Scanner) control(i int) {
+	s.failAt(i, fmt.Sprintf("control character %#02x in a text: it has to be escaped", s.b[i]))
 }
 
 // Skip reads whatever value comes next.

@@ -148,6 +148,9 @@ func (w *Worker) ready(now time.Time) (tasks []task, over []Fate, next time.Time
 			clear(queue[len(kept):])
 			l.lanes[lane] = kept
 		}
+		if len(over) > 0 {
+			w.makeRoom(l.channel)
+		}
 	}
 	return tasks, over, next
 }

@@ -63,7 +63,9 @@ type RefusedError struct {
 	Contact bool // the person's number or address is at fault, not our set-up: another provider will not help
 }
 
-func (e *RefusedError) Error() string { return fmt.Sprintf("refused by provider (%s): %s", e.Code, e.Reason) }
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("refused by provider (%s): %s", e.Code, e.Reason)
+}
 
 // A RateError means that the provider did not process the message because of a limit: send it again after Wait.
 type RateError struct{ Wait time.Duration }

@@ -178,7 +178,7 @@ func (b *batch) labels(a *alert, field string, most int, plain *bool) tocsin.Lab
 			}
 		}
 	}
-	return slices.DeleteFunc(ls, func(l tocsin.Label) bool { return l.Value == "" })
+	return b.Fit(slices.DeleteFunc(ls, func(l tocsin.Label) bool { return l.Value == "" }))
 }
 
 // check refuses a label that is not within the limits.

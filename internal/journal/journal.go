@@ -17,14 +17,21 @@ var ErrSick = errors.New("journal cannot write")
 // ErrTooBig means a payload over MaxPayload.
 var ErrTooBig = fmt.Errorf("journal: payload over %d bytes", MaxPayload)
 
+// ErrClosed means that the journal, or the reader, was closed.
+var ErrClosed = errors.New("journal is closed")
+
 // A GapError says that the entries [From, To) of a partition are gone: retention passed them, or media damage took them.
 type GapError struct {
 	Partition int
 	From, To  int64
 	Cause     string
+	Skipped   bool // no entry that was ever acknowledged had these offsets: a write failed, and they are not used again
 }
 
 func (e *GapError) Error() string {
+	if e.Skipped {
+		return fmt.Sprintf("journal: partition %d skips offsets %d to %d: %s", e.Partition, e.From, e.To-1, e.Cause)
+	}
 	return fmt.Sprintf("journal: partition %d lost offsets %d to %d: %s", e.Partition, e.From, e.To-1, e.Cause)
 }
 

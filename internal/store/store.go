@@ -21,6 +21,16 @@ const (
 // ErrFenced means that another owner has taken the partition: the caller is a zombie and must stop.
 var ErrFenced = errors.New("store: the partition has another owner now")
 
+// ErrUnavailable means that the database cannot be written now (disk full, an I/O error, too many callers waiting): nothing stays
+// of the call, and it may be tried again later.
+var ErrUnavailable = errors.New("store: cannot be written now")
+
+// ErrUnknown means that the commit was sent and no answer came: it may have happened. Read the part back to know.
+var ErrUnknown = errors.New("store: outcome of the commit is unknown")
+
+// ErrClosed means that Close was called before.
+var ErrClosed = errors.New("store: closed")
+
 // ErrNotFound means that the row that was asked for by its key is not there.
 var ErrNotFound = errors.New("store: not found")
 
@@ -99,9 +109,10 @@ type AlertFilter struct {
 	Status    tocsin.Status // 0: any
 	Incident  int64         // 0: any
 	Service   string        // label service
-	Host      string        // as correlate.Host finds it
+	Host      string        // as tocsin.HostOf finds it
 	Alertname string        // label alertname
 	Source    string
 	After     int64 // ids above this
 	Limit     int   // 0: no limit
+	partition *int  // nil: any
 }
