@@ -86,7 +86,7 @@ func (l *line) capacity(now time.Time) int {
 }
 
 // chunk is how much room is worth a claim of its own.
-func (l *line) chunk() int { return max(1, min(64, l.routes[0].Parallel/8)) }
+func (l *line) chunk(now time.Time) int { return max(1, min(64, l.capacity(now)/8)) }
 
 // suspects are the providers that may have a page whose claim lapsed.
 func (l *line) suspects(provider string) []*route {
@@ -522,7 +522,7 @@ func (w *Worker) settle(j *job, f Fate) Fate {
 // makeRoom tells the claims loop that there is room again, where there is enough of it and anything may be left to claim.
 func (w *Worker) makeRoom(channel string) {
 	l := w.lines[channel]
-	if w.hungry && w.free(channel, time.Now()) >= l.chunk() {
+	if now := time.Now(); w.hungry && w.free(channel, now) >= l.chunk(now) {
 		signal(w.room)
 	}
 }

@@ -260,7 +260,7 @@ func (w *Worker) claims(ctx context.Context) {
 	pause := backoff{}
 	for {
 		free, some := w.frees()
-		wait := time.Duration(-1) // until a signal
+		wait := lookAgain
 		if some {
 			pages, err := w.book.Claim(ctx, free, w.opts.Lease)
 			switch {
@@ -316,6 +316,8 @@ func (w *Worker) timers(ctx context.Context) {
 	}
 }
 
+const lookAgain = 250 * time.Millisecond // for room, where a provider's limit and not its slots leave none; asks nobody
+
 const minWait = 50 * time.Millisecond // between two looks for something that should be there already
 
 // until is how long to sleep before next says that there is something.
@@ -350,7 +352,7 @@ func (w *Worker) frees() (map[string]int, bool) {
 		if n > 0 {
 			free[channel] = n
 		}
-		some = some || n >= l.chunk()
+		some = some || n >= l.chunk(now)
 	}
 	w.hungry = true
 	return free, some
