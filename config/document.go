@@ -74,11 +74,11 @@ func parseYAML(data []byte) (tree *ast.File, err error) {
 		}
 	}()
 	tokens := lexer.Tokenize(string(data))
-	if len(tokens) > maxTokens {
-		return nil, fmt.Errorf("the file has more than %d words and signs", maxTokens)
-	}
 	line, run, flow := 0, 0, 0
-	for _, tk := range tokens {
+	for i, tk := range tokens {
+		if i >= maxTokens {
+			return nil, fmt.Errorf("the file has more than %d words and signs", maxTokens)
+		}
 		if tk.Position.Line != line {
 			line, run = tk.Position.Line, 0
 		}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
@@ -117,7 +118,13 @@ func (b *builder) build(n ast.Node, path string, depth int) *node {
 	case *ast.SequenceNode:
 		out := &node{kind: list, at: at}
 		for i, x := range v.Values {
-			out.items = append(out.items, b.build(x, path+"["+strconv.Itoa(i)+"]", depth+1))
+			here := path + "[" + strconv.Itoa(i) + "]"
+			if whole, ok := glued(x); ok {
+				out.items = append(out.items, &node{kind: text, at: b.place(x.GetToken(), here), said: whole, inset: -1})
+				out.items[i].at.Column -= strings.Index(whole, ":")
+				continue
+			}
+			out.items = append(out.items, b.build(x, here, depth+1))
 		}
 		return out
 	case *ast.LiteralNode:
@@ -190,6 +197,25 @@ func (b *builder) table(values []*ast.MappingValueNode, flow bool, at Place, pat
 		}
 	}
 	return out
+}
+
+// glued puts together what the parser takes apart: in a list inside {} it makes a map of host:port, which YAML says is one
+// text, as there is no space after the colon.
+func glued(n ast.Node) (string, bool) {
+	m, ok := n.(*ast.MappingNode)
+	if !ok || m.IsFlowStyle || len(m.Values) != 1 || m.Values[0].Value == nil {
+		return "", false
+	}
+	key, colon, value := m.Values[0].Key.GetToken(), m.Values[0].GetToken(), m.Values[0].Value.GetToken()
+	if key.Type == token.SingleQuoteType || key.Type == token.DoubleQuoteType || colon.Value != ":" {
+		return "", false
+	}
+	if _, scalar := m.Values[0].Value.(ast.ScalarNode); !scalar || value.Type == token.SingleQuoteType || value.Type == token.DoubleQuoteType {
+		return "", false
+	}
+	k, c, v := key.Position, colon.Position, value.Position
+	apart := k.Line != c.Line || c.Line != v.Line || k.Column+utf8.RuneCountInString(key.Value) != c.Column || c.Column+1 != v.Column
+	return key.Value + ":" + value.Value, !apart
 }
 
 func (b *builder) key(k ast.MapKeyNode) entry {
