@@ -1,0 +1,363 @@
+package store
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"tocsin"
+)
+
+var pageColumns = cols(`id partition kind incident major person channel address provider provider_id state lane round step text
+	due_at expires claimed_to token attempts tried sent_at ended_at error`)
+
+var insertPage = pageColumns.insert("page") + " ON CONFLICT (id) DO NOTHING"
+
+// InsertPages adds pages; one whose ID is there already stays as it is. A page may be inserted as claimed, by the node that is
+// about to send it: State PageClaimed, with ClaimedTo, Token and Attempts 1.
+func (t *Tx) InsertPages(pages []tocsin.Page) error {
+	var bad error
+	err := t.conn.Each(insertPage, len(pageColumns), len(pages), func(n int, c []any) {
+		p := &pages[n]
+		tried, err := triedText(p.Tried)
+		if err != nil {
+			bad = err
+		}
+		c[0], c[1], c[2], c[3], c[4], c[5] = p.ID, int64(p.Partition), p.Kind, p.Incident, p.Major, p.Person
+		c[6], c[7], c[8], c[9], c[10] = p.Channel, p.Address, p.Provider, p.ProviderID, int64(p.State)
+		c[11], c[12], c[13], c[14], c[15] = int64(p.Lane), int64(p.Round), int64(p.Step), p.Text, micros(p.DueAt)
+		c[16], c[17], c[18], c[19], c[20] = micros(p.Expires), micros(p.ClaimedTo), p.Token, int64(p.Attempts), tried
+		c[21], c[22], c[23] = micros(p.SentAt), micros(p.EndedAt), p.Error
+	}, nil)
+	if err == nil {
+		err = bad
+	}
+	if err != nil {
+		return fmt.Errorf("insert %d pages: %w", len(pages), err)
+	}
+	return nil
+}
+
+func triedText(tried []string) (string, error) {
+	if len(tried) == 0 {
+		return "", nil
+	}
+	return toJSON(tried)
+}
+
+func scanPage(r Row) (tocsin.Page, error) {
+	p := tocsin.Page{
+		ID: r.Text(0), Partition: int(r.Int(1)), Kind: r.Text(2), Incident: r.Int(3), Major: r.Int(4), Person: r.Text(5),
+		Channel: r.Text(6), Address: r.Text(7), Provider: r.Text(8), ProviderID: r.Text(9), State: tocsin.PageState(r.Int(10)),
+		Lane: int(r.Int(11)), Round: int(r.Int(12)), Step: int(r.Int(13)), Text: r.Text(14), DueAt: r.Time(15),
+		Expires: r.Time(16), ClaimedTo: r.Time(17), Token: r.Int(18), Attempts: int(r.Int(19)),
+		SentAt: r.Time(21), EndedAt: r.Time(22), Error: r.Text(23),
+	}
+	return p, fromJSON(r.Text(20), &p.Tried)
+}
+
+// Page returns one page; ErrNotFound where there is none.
+func (t *Tx) Page(id string) (tocsin.Page, error) {
+	return one(t, "page "+id, scanPage, "SELECT "+pageColumns.list("")+" FROM page WHERE id = $1", id)
+}
+
+// PageByProviderID returns the page that a provider calls id; ErrNotFound where there is none.
+func (t *Tx) PageByProviderID(provider, id string) (tocsin.Page, error) {
+	return one(t, "page "+id+" of provider "+provider, scanPage, "SELECT "+pageColumns.list("")+
+		" FROM page WHERE provider_id = $1 AND provider_id <> '' AND provider = $2 LIMIT 1", id, provider)
+}
+
+// A PageFilter chooses pages; the zero value is all of them, the newest due first.
+type PageFilter struct {
+	Incident int64
+	Major    int64
+	Person   string
+	States   []tocsin.PageState
+	Limit    int // 0: 100
+}
+
+// Pages returns the pages that f chooses, the newest due first.
+func (t *Tx) Pages(f PageFilter) ([]tocsin.Page, error) {
+	w := &where{}
+	if f.Incident != 0 {
+		w.add("incident = ? AND incident > 0", f.Incident)
+	}
+	if f.Major != 0 {
+		w.add("major = ? AND major > 0", f.Major)
+	}
+	if f.Person != "" {
+		w.add("person = ?", f.Person)
+	}
+	w.in("state", numbers(f.States))
+	w.args = append(w.args, cmp.Or(f.Limit, 100))
+	return all(t, "pages", scanPage, fmt.Sprintf("SELECT %s FROM page%s ORDER BY due_at DESC, id LIMIT $%d", pageColumns.list(""), w, len(w.args)), w.args...)
+}
+
+// WokenFor returns the people who were sent a page about the incident or the major (the other is 0), by name.
+func (t *Tx) WokenFor(incident, major int64) ([]string, error) {
+	column, id := "incident", incident
+	if major != 0 {
+		column, id = "major", major
+	}
+	return all(t, "people woken", func(r Row) (string, error) { return r.Text(0), nil }, fmt.Sprintf(
+		"SELECT DISTINCT person FROM page WHERE %[1]s = $1 AND %[1]s > 0 AND sent_at > 0 AND kind <> 'notice' ORDER BY person", column), id)
+}
+
+// Lanes is how many lanes pages have: 0 to Lanes-1.
+const Lanes = 4
+
+// maxDrop bounds how many pages that nobody needs one claim cancels on its way.
+const maxDrop = 500
+
+// A candidate is a page that may be claimed, with what decides whether it is still needed.
+type candidate struct {
+	page          tocsin.Page
+	incident      tocsin.IncidentState
+	incidentMajor int64
+	major         tocsin.MajorState
+}
+
+func scanCandidate(r Row) (candidate, error) {
+	p, err := scanPage(r)
+	n := len(pageColumns)
+	return candidate{p, tocsin.IncidentState(r.Int(n)), r.Int(n + 1), tocsin.MajorState(r.Int(n + 2))}, err
+}
+
+// needless says why nobody needs the page any more at the time now, and "" when somebody does.
+func (c *candidate) needless(now time.Time) string {
+	switch p := &c.page; {
+	case !p.Expires.IsZero() && p.Expires.Before(now):
+		return "it expired before it could be sent"
+	case p.Kind == tocsin.KindPage && c.incident != tocsin.Triggered:
+		return "the incident is not triggered any more"
+	case p.Kind == tocsin.KindPage && c.incidentMajor != 0:
+		return "the incident is part of a confirmed major"
+	case p.Kind == tocsin.KindCandidate && c.major != tocsin.Proposed:
+		return "the candidate is decided"
+	case p.Kind == tocsin.KindMajor && c.major != tocsin.Confirmed:
+		return "the major is not under way any more"
+	}
+	return ""
+}
+
+var (
+	selectCandidates = "SELECT " + pageColumns.list("p") + `, i.state, i.major, m.state
+		FROM page p LEFT JOIN incident i ON i.id = p.incident LEFT JOIN major m ON m.id = p.major `
+	selectDue    = selectCandidates + `WHERE p.state = 1 AND p.channel = $1 AND p.lane = $2 AND p.due_at <= $3 ORDER BY p.due_at LIMIT $4`
+	selectLapsed = selectCandidates + `WHERE p.state IN (2, 3) AND p.channel = $1 AND p.claimed_to < $2 ORDER BY p.claimed_to LIMIT $3`
+)
+
+const claimPage = `UPDATE page SET state = $1, claimed_to = $2, token = $3, attempts = $4 WHERE id = $5 AND token = $6 AND state = $7`
+
+const dropPage = `UPDATE page SET state = 8, ended_at = $1, error = $2 WHERE id = $3 AND token = $4 AND state = $5`
+
+// ClaimPages takes up to limit[channel] pages of each channel that are due at now, for lease: the urgent lanes first, in each
+// the longest due first. Before these come pages whose claim has lapsed: their worker died or was too slow.
+//
+// A page that nobody needs any more, or that has expired, is cancelled on the way, with the reason as its Error. A claimed page has
+// state PageClaimed, and Attempts counts this attempt already. One whose claim lapsed after an attempt has state PageUnknown, in the row too: it may
+// have gone out, so look it up at its provider before anything is sent. Tokens are token, or the page's last token plus one where that is greater.
+func (t *Tx) ClaimPages(now time.Time, lease time.Duration, limit map[string]int, token int64) ([]tocsin.Page, error) {
+	now = now.Truncate(time.Microsecond)
+	b := pageClaim{now: now, to: now.Add(lease), token: token, drops: maxDrop}
+	for _, channel := range slices.Sorted(maps.Keys(limit)) {
+		left := limit[channel]
+		for lane := -1; lane < Lanes && left > 0; lane++ {
+			got, err := t.claimLane(&b, channel, lane, left)
+			if err != nil {
+				return nil, err
+			}
+			left -= got
+		}
+	}
+	return b.claimed, nil
+}
+
+// pageClaim is one call of ClaimPages under way.
+type pageClaim struct {
+	now, to time.Time
+	token   int64
+	drops   int
+	claimed []tocsin.Page
+}
+
+// claimLane claims up to left pages of one lane; lane -1 is the lapsed claims of all lanes.
+func (t *Tx) claimLane(b *pageClaim, channel string, lane, left int) (got int, err error) {
+	for got < left && b.drops > 0 {
+		want := left - got
+		query, args := selectDue, []any{channel, lane, micros(b.now), want}
+		if lane < 0 {
+			query, args = selectLapsed, []any{channel, micros(b.now), want}
+		}
+		found, err := all(t, "due pages", scanCandidate, query, args...)
+		if err != nil {
+			return got, err
+		}
+		n, dropped, err := t.claimEach(b, found)
+		got += n
+		b.drops -= dropped
+		if err != nil || len(found) < want || dropped == 0 {
+			return got, err
+		}
+	}
+	return got, nil
+}
+
+// claimEach claims those of found that are needed and cancels the others.
+func (t *Tx) claimEach(b *pageClaim, found []candidate) (claimed, dropped int, err error) {
+	for i := range found {
+		p := found[i].page
+		before, fence := p.State, p.Token
+		if reason := found[i].needless(b.now); reason != "" {
+			if before != tocsin.PageDue && p.Attempts > 0 {
+				reason += "; what became of its last attempt is not known"
+			}
+			n, err := t.exec("cancel page "+p.ID, dropPage, micros(b.now), reason, p.ID, fence, int(before))
+			if err != nil {
+				return claimed, dropped, err
+			}
+			dropped += int(n)
+			continue
+		}
+		p.State, p.ClaimedTo, p.Token = tocsin.PageClaimed, b.to, max(b.token, fence+1)
+		if before != tocsin.PageDue && p.Attempts > 0 {
+			p.State = tocsin.PageUnknown
+		} else {
+			p.Attempts++
+		}
+		n, err := t.exec("claim page "+p.ID, claimPage, int(p.State), micros(p.ClaimedTo), p.Token, p.Attempts, p.ID, fence, int(before))
+		if err != nil {
+			return claimed, dropped, err
+		}
+		if n == 1 {
+			b.claimed = append(b.claimed, p)
+			claimed++
+		}
+	}
+	return claimed, dropped, nil
+}
+
+// PageSave is what SavePages made of one page.
+type PageSave int
+
+// What SavePages may make of a page.
+const (
+	PageSaved PageSave = iota // the row is as it was given
+	PageEnded                 // it had ended meanwhile (answered, cancelled, delivered, failed) and stays so; what the provider gave for it was noted
+	PageLost                  // another claim has it, or it is gone: nothing was changed
+)
+
+const savePage = `UPDATE page SET state = $1, provider = $2, provider_id = $3, due_at = $4, claimed_to = $5, attempts = $6, tried = $7,
+	sent_at = $8, ended_at = $9, error = $10 WHERE id = $11 AND token = $12 AND state < 5`
+
+const notePage = `UPDATE page SET provider = $1, provider_id = $2, attempts = $3, tried = $4, sent_at = $5 WHERE id = $6 AND token = $7`
+
+const answerPage = `UPDATE page SET state = 7, ended_at = $1 WHERE id = $2 AND token = $3 AND state <> 7`
+
+// SavePages writes what became of pages, as read or claimed and then changed: State, Provider, ProviderID, DueAt, ClaimedTo, Attempts, Tried, SentAt,
+// EndedAt and Error. Token is the fence. Of a page that has ended only PageAnswered is taken. The result has one entry for each page.
+func (t *Tx) SavePages(pages []tocsin.Page) ([]PageSave, error) {
+	fates := make([]PageSave, len(pages))
+	for i := range pages {
+		fate, err := t.savePage(&pages[i])
+		if err != nil {
+			return nil, err
+		}
+		fates[i] = fate
+	}
+	return fates, nil
+}
+
+func (t *Tx) savePage(p *tocsin.Page) (PageSave, error) {
+	what := "save page " + p.ID
+	tried, err := triedText(p.Tried)
+	if err != nil {
+		return 0, err
+	}
+	n, err := t.exec(what, savePage, int(p.State), p.Provider, p.ProviderID, micros(p.DueAt), micros(p.ClaimedTo), p.Attempts, tried,
+		micros(p.SentAt), micros(p.EndedAt), p.Error, p.ID, p.Token)
+	if err != nil || n == 1 {
+		return PageSaved, err
+	}
+	if p.State == tocsin.PageAnswered {
+		n, err = t.exec(what, answerPage, micros(p.EndedAt), p.ID, p.Token)
+		if err != nil || n == 1 {
+			return PageSaved, err
+		}
+	}
+	n, err = t.exec(what, notePage, p.Provider, p.ProviderID, p.Attempts, tried, micros(p.SentAt), p.ID, p.Token)
+	if err != nil {
+		return 0, err
+	}
+	if n == 0 {
+		return PageLost, nil
+	}
+	return PageEnded, nil
+}
+
+// CancelPages cancels what is not sent yet of the pages about the incident or the major (the other is 0), and the calls that
+// a carrier may still hold; notices go on. A sent SMS or mail stays as it is: it cannot be taken back, and its fate is still
+// learned. It returns the calls that the carrier may hold, as they were: cancel those at their provider, after the commit.
+func (t *Tx) CancelPages(incident, major int64, reason string, at time.Time) (held []tocsin.Page, err error) {
+	column, id := "incident", incident
+	if major != 0 {
+		column, id = "major", major
+	}
+	found, err := all(t, "pages to cancel", scanPage, fmt.Sprintf(`SELECT %s FROM page WHERE %[2]s = $1 AND %[2]s > 0
+		AND kind <> 'notice' AND (state < 4 OR state = 4 AND channel = 'voice') ORDER BY id`, pageColumns.list(""), column), id)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range found {
+		n, err := t.exec("cancel page "+p.ID, "UPDATE page SET state = 8, ended_at = $1, error = $2 WHERE id = $3 AND state < 5", micros(at), reason, p.ID)
+		if err != nil {
+			return nil, err
+		}
+		if n == 1 && p.Channel == "voice" && p.ProviderID != "" {
+			held = append(held, p)
+		}
+	}
+	return held, nil
+}
+
+// CancelPage cancels one page unless it has been sent or has ended; it reports whether it did.
+func (t *Tx) CancelPage(id, reason string, at time.Time) (bool, error) {
+	n, err := t.exec("cancel page "+id, "UPDATE page SET state = 8, ended_at = $1, error = $2 WHERE id = $3 AND state < 4", micros(at), reason, id)
+	return n == 1, err
+}
+
+// NextPageDue returns when the next page is due, or the next claim lapses; the zero time where there is none.
+func (t *Tx) NextPageDue() (time.Time, error) {
+	var next int64
+	channel, lane := "", -1
+	for {
+		type head struct {
+			channel string
+			lane    int
+			at      int64
+		}
+		h, err := one(t, "next page", func(r Row) (head, error) { return head{r.Text(0), int(r.Int(1)), r.Int(2)}, nil },
+			"SELECT channel, lane, due_at FROM page WHERE state = 1 AND (channel, lane) > ($1, $2) ORDER BY channel, lane, due_at LIMIT 1", channel, lane)
+		if errors.Is(err, ErrNotFound) {
+			break
+		}
+		if err != nil {
+			return time.Time{}, err
+		}
+		if next == 0 || h.at < next {
+			next = h.at
+		}
+		channel, lane = h.channel, h.lane
+	}
+	lapse, err := t.number("next lapse", "SELECT MIN(claimed_to) FROM page WHERE state IN (2, 3)")
+	if err != nil {
+		return time.Time{}, err
+	}
+	if lapse != 0 && (next == 0 || lapse < next) {
+		next = lapse
+	}
+	return timeOf(next), nil
+}
