@@ -107,7 +107,7 @@ const maxKept = 1 << 18
 func (m *Message) reset() {
 	m.Scan.release()
 	clear(m.Events)
-	clear(m.labels) // a list that Fit has shortened leaves nothing behind it that the next one does not cover, or Room cleared
+	clear(m.labels)
 	m.Refused.reset()
 	m.names.Reset()
 	clear(m.names.few[:cap(m.names.few)])

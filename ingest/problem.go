@@ -57,6 +57,7 @@ func (e ItemError) Error() string {
 type Problem struct {
 	Status  int
 	Detail  string
+	Err     error         // what Parse said, if that is why
 	Outcome string        // as it is counted
 	Wait    time.Duration // when it is worth trying again; 0 if it is not
 	Refused *Refused      // the bad alerts, if that is why

@@ -55,9 +55,6 @@ var ErrNotHere = errors.New("not the door of this source")
 // ErrNoKey is what Parse returns where the key in the body is nobody's.
 var ErrNoKey = errors.New("the key in the body is not known here")
 
-// ErrNotInForce is what Parse returns for a sound message that this version cannot yet do anything with.
-var ErrNotInForce = errors.New("not in force yet")
-
 // Options tune a Receiver; the zero value is ready to use.
 type Options struct {
 	MaxBody  int64         // bytes of an unpacked body; 0 means 1 MiB
@@ -205,11 +202,9 @@ func (rc *Receiver) parse(ctx context.Context, d *Door, m *Message) *Problem {
 	}
 	switch {
 	case errors.Is(err, ErrNoKey):
-		return &Problem{Status: http.StatusUnauthorized, Detail: err.Error(), Outcome: OutcomeUnauthorized}
-	case errors.Is(err, ErrNotInForce):
-		return &Problem{Status: http.StatusNotImplemented, Detail: err.Error(), Outcome: OutcomeRefused}
+		return &Problem{Status: http.StatusUnauthorized, Detail: err.Error(), Err: err, Outcome: OutcomeUnauthorized}
 	case err != nil:
-		return &Problem{Status: http.StatusBadRequest, Detail: err.Error(), Outcome: OutcomeRefused}
+		return &Problem{Status: http.StatusBadRequest, Detail: err.Error(), Err: err, Outcome: OutcomeRefused}
 	case len(m.Events) == 0 && m.Refused.Count > 0:
 		return &Problem{Status: http.StatusBadRequest, Detail: "nothing of it can be taken", Outcome: OutcomeRefused, Refused: &m.Refused}
 	}

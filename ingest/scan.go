@@ -420,6 +420,9 @@ type Names struct {
 	many map[string]struct{}
 }
 
+// NamesIn returns an empty set that keeps its first names in space.
+func NamesIn(space []string) Names { return Names{few: space[:0]} }
+
 // Reset forgets all names.
 func (n *Names) Reset() { n.few, n.many = n.few[:0], nil }
 
