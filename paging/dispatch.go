@@ -344,14 +344,15 @@ func (w *Worker) answered(ctx context.Context, t task, began time.Time, receipt 
 	}
 	stopped := err == nil && w.stopped(*p)
 	w.makeRoom(p.Channel)
+	page := *p // from here on another goroutine may have the job
 	w.mu.Unlock()
 	signal(w.kick)
-	w.obs.attempt(*p, took, err)
+	w.obs.attempt(page, took, err)
 	if fate != nil {
 		w.fate(*fate)
 	}
 	if stopped {
-		w.cancelCalls(ctx, targetOf(*p))
+		w.cancelCalls(ctx, targetOf(page))
 	}
 }
 

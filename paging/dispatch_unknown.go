@@ -50,9 +50,10 @@ func (w *Worker) lookUp(ctx context.Context, t task, m Message) {
 	j.running = false
 	fate := w.looked(j, r, receipt, found, can && err == nil)
 	w.makeRoom(j.page.Channel)
+	page := j.page // from here on another goroutine may have the job
 	w.mu.Unlock()
 	signal(w.kick)
-	w.obs.lookedUp(j.page, r.Name, found, time.Since(began), err)
+	w.obs.lookedUp(page, r.Name, found, time.Since(began), err)
 	if fate != nil {
 		w.fate(*fate)
 	}
