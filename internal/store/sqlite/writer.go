@@ -93,7 +93,18 @@ func (w *writer) update(ctx context.Context, lane store.Lane, fn func(*store.Tx)
 		}
 		return store.ErrClosed
 	}
-	return <-c.done // it runs, and stops at its next statement where ctx has ended
+	// It runs, and stops at its next statement where ctx has ended.
+	select {
+	case err := <-c.done:
+		return err
+	case <-w.db.stopped:
+	}
+	select {
+	case err := <-c.done:
+		return err
+	default:
+		return store.ErrUnknown // the writer's goroutine has ended in the middle, by runtime.Goexit
+	}
 }
 
 // run writes until quit, then what was queued before.
