@@ -16,9 +16,10 @@ func (r *reader) check(c *Config) {
 		"escalation": {"escalations", keysOf(c.Escalations)}, "service": {"services", keysOf(c.Services)},
 		"provider": {"providers", keysOf(c.Providers)}, "skill": {"people", skills(c)},
 	}
+	// The names are in order.
 	for _, x := range r.refs {
 		k := known[x.kind]
-		if r.unread[k.section] || slices.Contains(k.names, x.name) {
+		if _, found := slices.BinarySearch(k.names, x.name); found || r.unread[k.section] {
 			continue
 		}
 		what := k.section

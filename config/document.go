@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"unicode/utf8"
 
@@ -75,6 +76,7 @@ func parseYAML(data []byte) (tree *ast.File, err error) {
 	}()
 	tokens := lexer.Tokenize(string(data))
 	line, run, flow := 0, 0, 0
+	entries := map[int]int{} // by column, of the block maps that are open there
 	for i, tk := range tokens {
 		if i >= maxTokens {
 			return nil, fmt.Errorf("the file has more than %d words and signs", maxTokens)
@@ -87,7 +89,19 @@ func parseYAML(data []byte) (tree *ast.File, err error) {
 			flow++
 		case token.SequenceEndType, token.MappingEndType:
 			flow--
-		case token.SequenceEntryType, token.MappingKeyType, token.AnchorType, token.TagType:
+		case token.MappingValueType:
+			if flow <= 0 && i > 0 {
+				column := tokens[i-1].Position.Column
+				maps.DeleteFunc(entries, func(c, _ int) bool { return c > column })
+				entries[column]++
+				if entries[column] > maxEntries {
+					return nil, fmt.Errorf("the map that ends in line %d or after has more than %d entries", line, maxEntries)
+				}
+			}
+		case token.SequenceEntryType:
+			run++
+			maps.DeleteFunc(entries, func(c, _ int) bool { return c > tk.Position.Column })
+		case token.MappingKeyType, token.AnchorType, token.TagType:
 			run++
 		}
 		if flow > maxDepth || run > maxDepth {

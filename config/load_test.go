@@ -327,16 +327,17 @@ func TestWhatCannotBeReadIsSaidOnceAndSoon(t *testing.T) {
 		laughs += fmt.Sprintf("x-%c: &%c [*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c]\n", c, c, c-1, c-1, c-1, c-1, c-1, c-1, c-1, c-1)
 	}
 	for name, tc := range map[string]struct{ data, want string }{
-		"an empty file":               {"", "tocsin.yaml: the file is empty (serve without a file starts with a set-up to begin from)"},
-		"a file of comments":          {"# nothing\n", "tocsin.yaml: the file is empty (serve without a file starts with a set-up to begin from)"},
-		"a list":                      {"- a\n", "tocsin.yaml:1:1: the file is a list, not a map of sections (begin with a section such as server:)"},
-		"a text":                      {"hello\n", "tocsin.yaml:1:1: the file is a text, not a map of sections (begin with a section such as server:)"},
-		"bytes that are no text":      {"a: b\nc: \xff\n", "tocsin.yaml:2:4: the file is not UTF-8 text (save it as UTF-8)"},
-		"aliases of aliases":          {laughs, "tocsin.yaml:1:9: x-f[1][0][1][2][3]: the file says more than 100000 things or nests deeper than 64 (aliases of aliases multiply; split the file by include)"},
-		"more than four mebibytes":    {strings.Repeat("# x\n", 1<<20+1), "tocsin.yaml: the file is longer than 4 MiB (split it by include)"},
-		"brackets without end":        {"a: " + strings.Repeat("[", 1<<20), "tocsin.yaml: line 1 nests deeper than 64 (split the file by include)"},
-		"dashes without end":          {strings.Repeat("- ", 1<<20), "tocsin.yaml: line 1 nests deeper than 64 (split the file by include)"},
-		"more words than anybody has": {"a: [" + strings.Repeat("a,", 1<<20) + "]", "tocsin.yaml: the file has more than 200000 words and signs (split the file by include)"},
+		"an empty file":                {"", "tocsin.yaml: the file is empty (serve without a file starts with a set-up to begin from)"},
+		"a file of comments":           {"# nothing\n", "tocsin.yaml: the file is empty (serve without a file starts with a set-up to begin from)"},
+		"a list":                       {"- a\n", "tocsin.yaml:1:1: the file is a list, not a map of sections (begin with a section such as server:)"},
+		"a text":                       {"hello\n", "tocsin.yaml:1:1: the file is a text, not a map of sections (begin with a section such as server:)"},
+		"bytes that are no text":       {"a: b\nc: \xff\n", "tocsin.yaml:2:4: the file is not UTF-8 text (save it as UTF-8)"},
+		"aliases of aliases":           {laughs, "tocsin.yaml:1:9: x-f[1][0][1][2][3]: the file says more than 100000 things or nests deeper than 64 (aliases of aliases multiply; split the file by include)"},
+		"more than four mebibytes":     {strings.Repeat("# x\n", 1<<20+1), "tocsin.yaml: the file is longer than 4 MiB (split it by include)"},
+		"brackets without end":         {"a: " + strings.Repeat("[", 1<<20), "tocsin.yaml: line 1 nests deeper than 64 (split the file by include)"},
+		"dashes without end":           {strings.Repeat("- ", 1<<20), "tocsin.yaml: line 1 nests deeper than 64 (split the file by include)"},
+		"more people than anybody has": {"people:\n" + strings.Repeat("  one: {}\n", 20_000), "tocsin.yaml: the map that ends in line 10002 or after has more than 10000 entries (split the file by include)"},
+		"more words than anybody has":  {"a: [" + strings.Repeat("a,", 1<<20) + "]", "tocsin.yaml: the file has more than 200000 words and signs (split the file by include)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()

@@ -49,10 +49,11 @@ type entry struct {
 
 // Bounds of a document, so that no file costs more than a moment.
 const (
-	maxBytes  = 4 << 20
-	maxTokens = 200_000
-	maxNodes  = 100_000 // after aliases
-	maxDepth  = 64
+	maxBytes   = 4 << 20
+	maxTokens  = 200_000
+	maxNodes   = 100_000 // after aliases
+	maxEntries = 10_000  // of one map: the library's time grows with their square
+	maxDepth   = 64
 )
 
 // A builder makes nodes of a parsed file.

@@ -64,8 +64,14 @@ func sortProblems(ps []Problem, files []string) {
 	})
 }
 
+// maxCandidates bounds how many names a wrong one is compared with.
+const maxCandidates = 1000
+
 // nearest returns the one of known that word was most likely meant to be, or "".
 func nearest(word string, known []string) string {
+	if len(known) > maxCandidates {
+		return ""
+	}
 	best, far := "", max(1, len(word)/3)+1
 	least := far
 	for _, k := range known {
@@ -112,6 +118,9 @@ func meant(word, what string, known []string) string {
 	}
 	if len(known) == 0 {
 		return "none is defined"
+	}
+	if len(known) > maxCandidates {
+		return fmt.Sprintf("it is none of the %d %s", len(known), what)
 	}
 	known = slices.Sorted(slices.Values(known))
 	if len(known) > 12 {

@@ -18,6 +18,7 @@ type reader struct {
 	bytes    int      // of included files
 	refs     []ref
 	secrets  map[string]Place // who has which token or key
+	more     int              // problems that were not kept
 	unread   map[string]bool  // sections that were complained of as a whole: what they define is not known
 }
 
@@ -28,7 +29,16 @@ type ref struct {
 	at   Place
 }
 
-func (r *reader) report(p Problem) { r.problems = append(r.problems, p) }
+// maxProblems bounds what is told of one configuration: nobody mends more at once.
+const maxProblems = 1000
+
+func (r *reader) report(p Problem) {
+	if len(r.problems) < maxProblems {
+		r.problems = append(r.problems, p)
+		return
+	}
+	r.more++
+}
 
 func (r *reader) complain(at Place, message, hint string) {
 	r.report(Problem{Place: at, Message: message, Hint: hint})
