@@ -61,7 +61,7 @@ func Parse(name string, data []byte, w World) (*Config, []Problem) {
 	}
 	sortProblems(r.problems, r.files)
 	if r.more > 0 {
-		r.problems = append(r.problems, Problem{Place: Place{File: name}, Message: fmt.Sprintf("%d more problems are not told", r.more), Hint: "mend these first"})
+		r.problems = append(r.problems, Problem{Place: Place{File: name}, Message: fmt.Sprintf("%d more problems are not told", r.more), Hint: "mend these first", Warning: true})
 	}
 	if Failed(r.problems) {
 		return nil, r.problems

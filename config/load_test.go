@@ -374,3 +374,19 @@ func TestNoProblemTellsASecret(t *testing.T) {
 		}
 	}
 }
+
+func TestAMistakeIsNotLostAmongDoubts(t *testing.T) {
+	data := minimal + "rules:\n  - {name: all}\n"
+	for i := range 1500 {
+		data += fmt.Sprintf("  - {name: r%d}\n", i)
+	}
+	data += "teams: {t: {members: [nobody]}}\n"
+	c, ps := Parse("tocsin.yaml", []byte(data), World{})
+	if c != nil || len(ps) != maxProblems+2 {
+		t.Fatalf("config %v with %d problems, want none with %d", c != nil, len(ps), maxProblems+2)
+	}
+	want := `tocsin.yaml: warning: 500 more problems are not told (mend these first)`
+	if got := ps[len(ps)-1].String(); got != want {
+		t.Errorf("the last problem is %q, want %q", got, want)
+	}
+}

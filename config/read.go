@@ -18,6 +18,8 @@ type reader struct {
 	bytes    int      // of included files
 	refs     []ref
 	secrets  map[string]Place // who has which token or key
+	mistakes int              // of problems
+	doubts   int              // of problems
 	more     int              // problems that were not kept
 	unread   map[string]bool  // sections that were complained of as a whole: what they define is not known
 }
@@ -29,15 +31,20 @@ type ref struct {
 	at   Place
 }
 
-// maxProblems bounds what is told of one configuration: nobody mends more at once.
+// maxProblems bounds how many mistakes, and how many doubts, are told of one configuration: nobody mends more at once.
 const maxProblems = 1000
 
 func (r *reader) report(p Problem) {
-	if len(r.problems) < maxProblems {
-		r.problems = append(r.problems, p)
+	kept := &r.mistakes
+	if p.Warning {
+		kept = &r.doubts
+	}
+	if *kept == maxProblems {
+		r.more++
 		return
 	}
-	r.more++
+	*kept++
+	r.problems = append(r.problems, p)
 }
 
 func (r *reader) complain(at Place, message, hint string) {
