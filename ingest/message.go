@@ -39,6 +39,16 @@ type Message struct {
 	key     []byte
 }
 
+// NewMessage returns the message that body is, for a Parser; src is nil where the body says who sends. Receivers have their own.
+func NewMessage(sources *Sources, src *Source, body []byte, now time.Time) *Message {
+	m := &Message{Body: body, Now: now, sources: sources}
+	m.Scan.Reset(body)
+	if src != nil {
+		m.from(src)
+	}
+	return m
+}
+
 // from says that src sends.
 func (m *Message) from(src *Source) {
 	m.Source, m.Scope, m.Labels = src, src.Identity, src.Labels

@@ -351,7 +351,11 @@ func (s *Scanner) Skip() {
 	for {
 		tok, err := s.dec.ReadToken()
 		if err != nil {
-			s.failAt(s.i+int(s.dec.InputOffset()), cause(err))
+			offset := s.dec.InputOffset()
+			if syntactic, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+				offset = syntactic.ByteOffset
+			}
+			s.failAt(s.i+int(offset), cause(err))
 			return
 		}
 		if tok.Kind() == '0' {

@@ -89,6 +89,9 @@ func array(d *jsontext.Decoder, depth int) (any, error) {
 			return nil, err
 		}
 		all = append(all, v)
+		if len(all) > maxItems {
+			return nil, fmt.Errorf("byte %d: a list of over %d elements", d.InputOffset(), maxItems)
+		}
 	}
 	_, err := d.ReadToken()
 	if err != nil {

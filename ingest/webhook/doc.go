@@ -19,12 +19,13 @@
 //	each         a list, for bodies that hold several alerts: the others then see item and index too
 //
 // Functions: len, lower, upper, trim, trimPrefix, trimSuffix, hasPrefix, hasSuffix, indexOf, split, join, string, int, float,
-// abs, ceil, floor, round, max, min, keys, values, first, last, get, type, and any, all, none, filter, map, find and count,
+// abs, ceil, floor, round, max, min, first, last, get, type, and any, all, none, filter, map, find and count,
 // not one inside the other, so that an expression takes time in proportion to the body. Nothing reads the clock, the
 // environment, or anything else but the body.
 //
 // Whole numbers must fit into 64 bits: one that had to be rounded could make two alerts one. Two names of one object that
-// differ only in case are refused, as doubled ones are. A body may be 100 levels deep and hold 1,000 alerts.
+// differ only in case are refused, as doubled ones are. A body may be 100 levels deep, a
+// list may have 10,000 elements, and all expressions of one body may take 2 s.
 //
 // # Answers
 //

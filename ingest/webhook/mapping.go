@@ -43,7 +43,7 @@ func (e *FieldError) Unwrap() error { return e.Err }
 
 // Bounds of one body, beyond those of package ingest.
 const (
-	maxItems = 1000            // alerts
+	maxItems = 10_000          // elements of one list, and so alerts
 	maxTime  = 2 * time.Second // that all expressions of one body may take
 	maxNodes = 500             // of one expression
 )
@@ -114,7 +114,7 @@ func Compile(m Mapping) (ingest.Parser, error) {
 // allowed are the built-in functions that neither read anything but their arguments nor make more of them than they are.
 var allowed = [...]string{
 	"len", "lower", "upper", "trim", "trimPrefix", "trimSuffix", "hasPrefix", "hasSuffix", "indexOf", "split", "string", "int", "float",
-	"abs", "ceil", "floor", "round", "max", "min", "keys", "values", "first", "last", "get", "type",
+	"abs", "ceil", "floor", "round", "max", "min", "first", "last", "get", "type",
 	"any", "all", "none", "filter", "map", "find", "count",
 }
 
