@@ -122,7 +122,7 @@ func (p *Provider) body(m paging.Message) ([]byte, error) {
 	}
 	v := mail.NewV3MailInit(p.from, l.Subject, mail.NewEmail(m.Person.Full, m.To),
 		mail.NewContent("text/plain", l.Plain), mail.NewContent("text/html", l.HTML))
-	v.SetCustomArg("page", m.ID)
+	v.Personalizations[0].SetCustomArg("page", m.ID) // the description knows no object at the top level
 	v.SetTrackingSettings(mail.NewTrackingSettings().
 		SetClickTracking(mail.NewClickTrackingSetting().SetEnable(false).SetEnableText(false)). // a rewritten link would be theirs
 		SetOpenTracking(mail.NewOpenTrackingSetting().SetEnable(false)))
