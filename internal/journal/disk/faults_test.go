@@ -414,7 +414,10 @@ func TestADiskThatLiesIsFoundAndItsOffsetsAreNotUsedAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 			refused++
-			continue
+			if _, err := disk.Repair("data", tiny(left)); err != nil {
+				t.Fatal(err)
+			}
+			again = mustOpen(t, "data", tiny(left))
 		}
 		_, next, _ := again.Bounds(0)
 		gap, err := again.Expect(0, state)
@@ -707,7 +710,56 @@ func TestSegmentsThatAreNotWhatTheyWereAreRefusedByName(t *testing.T) {
 			if !strings.Contains(err.Error(), "repair") {
 				t.Errorf("it does not say what to do: %v", err)
 			}
+			_, next, _ := readBounds(t, whole)
+			repaired(t, l, broken, next, strings.Contains(what, "last") && !strings.Contains(what, "behind"))
 		})
+	}
+}
+
+func readBounds(t *testing.T, files *journaltest.Files) (first, next int64, err error) {
+	t.Helper()
+	j := mustOpen(t, "data", tiny(files.Kill()))
+	defer j.Close()
+	return j.Bounds(0)
+}
+
+// repaired repairs what was broken and checks that it opens, has nothing wrong in it, and goes on at next.
+func repaired(t *testing.T, l *ledger, broken *journaltest.Files, next int64, last bool) {
+	t.Helper()
+	before := broken.Kill()
+	did, err := disk.Repair("data", tiny(broken))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log(strings.Join(did, "; "))
+	j, err := disk.Open("data", tiny(broken))
+	if err != nil {
+		t.Fatalf("after the repair: %v", err)
+	}
+	defer j.Close()
+	first, got, _ := j.Bounds(0)
+	if got != next {
+		t.Errorf("after the repair it goes on at %d, want %d", got, next)
+	}
+	h := readAll(t, j, first)
+	if err := l.check(nil, h, first); err != nil {
+		t.Error(err)
+	}
+	kept := 0
+	for _, name := range before.Names() {
+		if slices.Contains(broken.Names(), name) || slices.Contains(broken.Names(), name+".bad") || strings.Contains(name, "MANIFEST") {
+			kept++
+		}
+	}
+	if kept != len(before.Names()) {
+		t.Error("the repair deleted a file")
+	}
+	want := len(l.acks()) * 3 / 4 // a segment of many, or the manifest
+	if len(h.entries) < want && first == 0 && !last {
+		t.Errorf("%d of %d entries are left", len(h.entries), len(l.acks()))
+	}
+	if err := l.append(j, "after the repair "+t.Name()); err != nil {
+		t.Error(err)
 	}
 }
 

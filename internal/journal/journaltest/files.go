@@ -77,7 +77,7 @@ func (f *Files) Lie(on bool) { f.set(func() { f.lie = on }) }
 // Slow makes each Sync take d.
 func (f *Files) Slow(d time.Duration) { f.set(func() { f.delay = d }) }
 
-// FailSyncs makes the next n calls of Sync fail with EIO, and forget, as a kernel does, that the data was not written.
+// FailSyncs makes the next n calls of Sync or SyncDir fail with EIO, and Sync forget, as a kernel does, that the data was not written.
 func (f *Files) FailSyncs(n int) { f.set(func() { f.syncFails = n }) }
 
 // FailWrites makes each write fail with err after a part of it, until err is nil.
@@ -392,6 +392,10 @@ func (f *Files) SyncDir(dir string) error {
 	d := f.dirs[dir]
 	if d == nil {
 		return &fs.PathError{Op: "sync", Path: dir, Err: fs.ErrNotExist}
+	}
+	if f.syncFails > 0 {
+		f.syncFails--
+		return &fs.PathError{Op: "sync", Path: dir, Err: syscall.EIO}
 	}
 	if f.lie {
 		return nil
