@@ -390,3 +390,15 @@ func TestAMistakeIsNotLostAmongDoubts(t *testing.T) {
 		t.Errorf("the last problem is %q, want %q", got, want)
 	}
 }
+
+func TestAListInABodyIsMappedElementByElement(t *testing.T) {
+	data := minimal + catchAll + "sources: {s: {kind: json, token: t, map: {each: 'body.alerts', key: 'item.id + string(index)', starts_at: 'item.at', url: 'body.url'}}}\n"
+	c, ps := Parse("tocsin.yaml", []byte(data), World{})
+	if len(ps) > 0 {
+		t.Fatalf("problems:\n%s", strings.Join(lines(ps), "\n"))
+	}
+	want := &Mapping{Each: "body.alerts", Key: "item.id + string(index)", StartsAt: "item.at", URL: "body.url"}
+	if diff := cmp.Diff(want, c.Sources["s"].Map); diff != "" {
+		t.Errorf("want -, got +:\n%s", diff)
+	}
+}

@@ -46,12 +46,14 @@ type Key struct {
 
 // A Mapping says in expressions where in a posted body the parts of an alert are. "" is not said.
 type Mapping struct {
+	Each        string // a list in the body: one alert for each of its elements, item; "" the body is one alert
 	Key         string // the sender's identity of the alert; must be said
 	Status      string // firing or resolved; "" always firing
 	Severity    string // a word
 	Summary     string
 	About       string
 	URL         string
+	StartsAt    string
 	Labels      map[string]string
 	Annotations map[string]string
 }
@@ -161,9 +163,10 @@ func (r *reader) mapping(s *section) *Mapping {
 	}
 	m := r.section(n)
 	defer m.done()
+	list, each := m.get("each")
 	field := func(key string) string {
 		if n, ok := m.get(key); ok {
-			return r.expression(n)
+			return r.expression(n, each)
 		}
 		return ""
 	}
@@ -173,7 +176,7 @@ func (r *reader) mapping(s *section) *Mapping {
 			if !r.labelName(e.key, e.at) {
 				continue
 			}
-			if x := r.expression(e.value); x != "" {
+			if x := r.expression(e.value, each); x != "" {
 				if out == nil {
 					out = map[string]string{}
 				}
@@ -184,7 +187,10 @@ func (r *reader) mapping(s *section) *Mapping {
 	}
 	out := &Mapping{
 		Key: field("key"), Status: field("status"), Severity: field("severity"), Summary: field("summary"),
-		About: field("about"), URL: field("url"), Labels: fields("labels"), Annotations: fields("annotations"),
+		About: field("about"), URL: field("url"), StartsAt: field("starts_at"), Labels: fields("labels"), Annotations: fields("annotations"),
+	}
+	if each {
+		out.Each = r.expression(list, false) // of the whole body: there is no item yet
 	}
 	if _, ok := m.get("key"); !ok {
 		m.missing("key", "what makes two messages one alert, such as 'body.check'")
