@@ -39,11 +39,14 @@ func (p *Provider) ParseStatus(r *http.Request) (paging.Report, error) {
 		sid = form.Get("SmsSid")
 	}
 	if sid == "" {
-		return paging.Report{}, errors.New("status callback names no message and no call")
+		return paging.Report{}, fmt.Errorf("%w: it names no message and no call", ErrForged)
 	}
 	status := form.Get("MessageStatus")
 	if status == "" {
 		status = form.Get("SmsStatus")
+	}
+	if status == "" {
+		return paging.Report{}, fmt.Errorf("%w: it says no status", ErrForged)
 	}
 	code, _ := strconv.Atoi(form.Get("ErrorCode")) // absent, or not a number: no code
 	return smsReport(page, sid, status, code), nil
@@ -56,8 +59,10 @@ func (p *Provider) ParseSMS(r *http.Request) (paging.Reply, error) {
 		return paging.Reply{}, err
 	}
 	reply := paging.Reply{ID: form.Get("MessageSid"), From: form.Get("From"), To: form.Get("To"), Text: form.Get("Body")}
-	if reply.ID == "" || reply.From == "" {
-		return paging.Reply{}, errors.New("inbound message has no id or no sender")
+	// Twilio signs names and values run together: a name that took the beginning of its value is signed as well. What we act
+	// on must therefore stand under its own name.
+	if reply.ID == "" || reply.From == "" || !form.Has("Body") {
+		return paging.Reply{}, fmt.Errorf("%w: it is no inbound message", ErrForged)
 	}
 	return reply, nil
 }
@@ -71,7 +76,7 @@ func (p *Provider) ParseVoice(r *http.Request) (paging.KeyPress, error) {
 	q := r.URL.Query()
 	k := paging.KeyPress{PageID: q.Get("page"), CallID: form.Get("CallSid"), Digits: form.Get("Digits"), First: q.Get("first")}
 	if k.CallID == "" {
-		return paging.KeyPress{}, errors.New("voice callback names no call")
+		return paging.KeyPress{}, fmt.Errorf("%w: it names no call", ErrForged)
 	}
 	return k, nil
 }
