@@ -126,7 +126,7 @@ func workload(j *disk.Journal, l *ledger, rng *rand.Rand, n int) {
 
 // crashes runs workloads on a file double and opens what a power cut at random moments leaves. The result is the first that is wrong.
 func crashes(t *testing.T, n int, prepare func(*journaltest.Files)) error {
-	rng := journaltest.Seed(t, 0)
+	rng := journaltest.Seed(t)
 	var failure error
 	for done := 0; done < n && failure == nil; {
 		files, l := journaltest.NewFiles(), newLedger()
@@ -243,7 +243,7 @@ func TestWithoutFsyncThePowerCutTestGoesRed(t *testing.T) {
 
 // F2
 func TestATailCutAtAnyByteOpensAtTheLastGoodRecord(t *testing.T) {
-	rng := journaltest.Seed(t, 0)
+	rng := journaltest.Seed(t)
 	dir := t.TempDir()
 	j := mustOpen(t, dir, disk.Options{})
 	l := newLedger()
@@ -305,7 +305,7 @@ func TestATailCutAtAnyByteOpensAtTheLastGoodRecord(t *testing.T) {
 
 // F3
 func TestAfterAFailedFsyncNothingIsAcknowledgedUntilItIsReopened(t *testing.T) {
-	rng := journaltest.Seed(t, 0)
+	rng := journaltest.Seed(t)
 	for range times(200) {
 		synctest.Test(t, func(t *testing.T) {
 			files, l := journaltest.NewFiles(), newLedger()
@@ -361,7 +361,7 @@ func TestAfterAFailedFsyncNothingIsAcknowledgedUntilItIsReopened(t *testing.T) {
 
 // F3, where the failure comes with a roll, the manifest, or anything else.
 func TestWhateverSyncFailsNothingAcknowledgedIsLost(t *testing.T) {
-	rng := journaltest.Seed(t, 0)
+	rng := journaltest.Seed(t)
 	for range times(1000) {
 		synctest.Test(t, func(t *testing.T) {
 			files, l := journaltest.NewFiles(), newLedger()
@@ -397,7 +397,7 @@ func TestWhateverSyncFailsNothingAcknowledgedIsLost(t *testing.T) {
 
 // F4
 func TestADiskThatLiesIsFoundAndItsOffsetsAreNotUsedAgain(t *testing.T) {
-	rng := journaltest.Seed(t, 0)
+	rng := journaltest.Seed(t)
 	behind, refused := 0, 0
 	for range times(500) {
 		files, l := journaltest.NewFiles(), newLedger()
@@ -458,7 +458,7 @@ func TestADiskThatLiesIsFoundAndItsOffsetsAreNotUsedAgain(t *testing.T) {
 
 // F5, F6
 func TestAFullOrReadOnlyDiskIsSurvivedWithoutARestart(t *testing.T) {
-	rng := journaltest.Seed(t, 0)
+	rng := journaltest.Seed(t)
 	for name, fault := range map[string]struct {
 		set, free func(*journaltest.Files)
 		cause     error
@@ -541,7 +541,7 @@ func TestAFolderThatCannotBeWrittenIsRefusedByName(t *testing.T) {
 
 // F7
 func TestABitFlipInAnOldSegmentIsFoundAndTheRestIsReadable(t *testing.T) {
-	rng := journaltest.Seed(t, 0)
+	rng := journaltest.Seed(t)
 	files, l := journaltest.NewFiles(), newLedger()
 	o := tiny(files)
 	o.SegmentBytes, o.CommitBytes = 50_000, 20_000
@@ -590,7 +590,7 @@ func TestABitFlipInAnOldSegmentIsFoundAndTheRestIsReadable(t *testing.T) {
 
 // F7, in the segment that is written to, after a stop and after a kill.
 func TestABitFlipInTheNewestSegmentLosesOneCommitAtMost(t *testing.T) {
-	rng := journaltest.Seed(t, 0)
+	rng := journaltest.Seed(t)
 	for n := range times(1000) {
 		files, l := journaltest.NewFiles(), newLedger()
 		o := disk.Options{FS: files}
@@ -647,7 +647,7 @@ func parts(files *journaltest.Files) (manifest string, segments []string) {
 
 // F8
 func TestSegmentsThatAreNotWhatTheyWereAreRefusedByName(t *testing.T) {
-	rng := journaltest.Seed(t, 0)
+	rng := journaltest.Seed(t)
 	whole, l := journaltest.NewFiles(), newLedger()
 	o := tiny(whole)
 	j := mustOpen(t, "data", o)

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-
-	"tocsin/internal/journal"
 )
 
 const (
@@ -251,6 +249,3 @@ func readHeader(f File) ([]byte, error) {
 	}
 	return b[:n], nil
 }
-
-// maxFrame is the most that one frame takes.
-const maxFrame = frameSize + journal.MaxPayload

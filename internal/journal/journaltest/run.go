@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -70,14 +72,15 @@ func Run(t *testing.T, open func(t *testing.T) journal.Journal, o Options) {
 	}
 }
 
-// Seed returns a source of random numbers whose seed is printed when t fails, and taken from what where it is not 0.
-func Seed(t testing.TB, what uint64) *rand.Rand {
+// Seed returns a source of random numbers whose seed is printed when t fails, and taken from TOCSIN_SEED where that is set.
+func Seed(t testing.TB) *rand.Rand {
 	t.Helper()
-	if what == 0 {
-		what = rand.Uint64()
+	seed, err := strconv.ParseUint(os.Getenv("TOCSIN_SEED"), 10, 64)
+	if err != nil {
+		seed = rand.Uint64()
 	}
-	t.Logf("seed %d", what)
-	return rand.New(rand.NewPCG(what, 0))
+	t.Logf("seed %d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
 }
 
 // Payload returns the payload of entry i: of any length up to most, telling i, and checkable.
