@@ -44,6 +44,7 @@ const (
 	DoLooking      = "do-looking"
 	DoExpire       = "do-expire"
 	DoPassOn       = "do-pass-on" // an undecided candidate goes to the next manager
+	DoLead         = "do-lead"    // a confirmed major has its manager
 	DoResolveMajor = "do-resolve-major"
 )
 

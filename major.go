@@ -77,6 +77,7 @@ type Major struct {
 	Escalated   int // how often an undecided review was passed on
 	DecidedAt   time.Time
 	DecidedBy   string
+	LedBy       string // who leads a confirmed major, once somebody took it
 	ResolvedAt  time.Time
 }
 
