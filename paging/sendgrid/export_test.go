@@ -1,0 +1,4 @@
+package sendgrid
+
+// Parse is what stands behind the signature, for the fuzz target.
+var Parse = parse
