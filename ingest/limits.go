@@ -60,10 +60,14 @@ func Line(s string) string {
 	return s
 }
 
-// Cut returns s, or as much of it as fits into most bytes with "…" behind it; it cuts on a character's border.
+// Cut returns s, or as much of it as fits into most bytes with "…" behind it; it cuts on a character's border. Where not even
+// the "…" fits, nothing is left.
 func Cut(s string, most int) string {
-	if len(s) <= most {
+	switch {
+	case len(s) <= most:
 		return s
+	case most < len("…"):
+		return ""
 	}
 	return cut(s, most-len("…")) + "…"
 }
