@@ -16,8 +16,8 @@ import (
 const retryEvery = 500 * time.Millisecond
 
 const (
-	zerosAhead  = 256 << 10 // how far zeros are written ahead of small commits, but a quarter of a segment at most
-	smallCommit = 32 << 10  // what is small
+	zerosAhead  = 1 << 20   // how far zeros are written ahead of small commits, but a quarter of a segment at most
+	smallCommit = 128 << 10 // what is small
 	reserve     = 1 << 20   // a new segment must have room for this, or for what it may hold, before a partition that failed takes entries again
 )
 
@@ -49,12 +49,13 @@ type partition struct {
 	dir string
 	n   int
 
-	// io is held by whoever changes files. file, salt, size and zeroed are its.
+	// io is held by whoever changes files. file, zeroed and zeros are its.
 	io     sync.Mutex
 	file   File
 	salt   uint32
 	zeroed int64 // position up to which the file has zeros, or data
 	ahead  int64 // how far zeros are written ahead of small commits
+	zeros  []byte
 
 	work    chan struct{} // has one when there may be something to write
 	closing chan struct{}
@@ -270,7 +271,10 @@ func (p *partition) write(b *batch) (rolled bool, err error) {
 	}
 	end := size + int64(len(b.buf))
 	if end > p.zeroed && len(b.buf) < smallCommit {
-		_, err = p.file.WriteAt(make([]byte, p.ahead), end)
+		if p.zeros == nil {
+			p.zeros = make([]byte, p.ahead)
+		}
+		_, err = p.file.WriteAt(p.zeros, end)
 		if err != nil {
 			return rolled, fmt.Errorf("write zeros ahead: %w", err)
 		}
