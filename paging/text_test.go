@@ -328,3 +328,14 @@ func FuzzSpeakable(f *testing.F) {
 		}
 	})
 }
+
+func TestACutNeverPartsLettersFromTheirMarks(t *testing.T) {
+	letters := strings.Repeat("नि", 60) // a letter and a mark each
+	for room := 4; room < 100; room++ {
+		got := cut(letters, room, true)
+		kept, ok := strings.CutSuffix(got, "...")
+		if n, _ := measure(got); !ok || n > room || !strings.HasPrefix(letters, kept) || utf8.RuneCountInString(kept)%2 != 0 {
+			t.Errorf("room for %d: %q", room, got)
+		}
+	}
+}
