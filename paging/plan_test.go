@@ -146,7 +146,9 @@ func TestTake(t *testing.T) {
 		pages, said []string
 	}{
 		"low urgency is mail only": {
-			nil, Walk{Escalation: "platform", Urgency: tocsin.UrgencyLow}, 0,
+			nil,
+			Walk{Escalation: "platform", Urgency: tocsin.UrgencyLow},
+			0,
 			[]string{"0s one email until 5m0s"},
 			[]string{"0s one is paged by email at once (on call in schedule platform)"},
 		},
@@ -154,12 +156,16 @@ func TestTake(t *testing.T) {
 			nil, Walk{Escalation: "platform"}, 0, nil, []string{"0s urgency none: nobody is paged", "end"},
 		},
 		"nobody on call means the next step at once, and it is said": {
-			func(p *Plan) { p.OnCall = onCall{} }, Walk{Escalation: "platform", Urgency: tocsin.UrgencyLow}, 0,
+			func(p *Plan) { p.OnCall = onCall{} },
+			Walk{Escalation: "platform", Urgency: tocsin.UrgencyLow},
+			0,
 			[]string{"0s three email until 10m0s"},
 			[]string{"0s nobody is on call in schedule platform", "0s nobody can be paged by step 1 of escalation platform: the next step at once", "0s three is paged by email at once (person/three)"},
 		},
 		"a schedule's fallback is paged instead, with the reason": {
-			func(p *Plan) { p.OnCall = onCall{"platform": {"team/platform"}} }, Walk{Escalation: "platform", Urgency: tocsin.UrgencyLow}, 0,
+			func(p *Plan) { p.OnCall = onCall{"platform": {"team/platform"}} },
+			Walk{Escalation: "platform", Urgency: tocsin.UrgencyLow},
+			0,
 			[]string{"0s one email until 5m0s", "0s two email until 5m0s", "0s three email until 5m0s"},
 			[]string{
 				"0s one is paged by email at once (on call in schedule platform)", "0s two is paged by email at once (on call in schedule platform)",
@@ -167,7 +173,9 @@ func TestTake(t *testing.T) {
 			},
 		},
 		"fallbacks in a circle end": {
-			func(p *Plan) { p.OnCall = onCall{"platform": {"schedule/platform"}} }, Walk{Escalation: "platform", Urgency: tocsin.UrgencyLow}, 0,
+			func(p *Plan) { p.OnCall = onCall{"platform": {"schedule/platform"}} },
+			Walk{Escalation: "platform", Urgency: tocsin.UrgencyLow},
+			0,
 			[]string{"0s three email until 10m0s"},
 			[]string{
 				"0s schedule/platform: fallbacks follow on each other without end",
@@ -175,7 +183,9 @@ func TestTake(t *testing.T) {
 			},
 		},
 		"whoever has no phone gets mail, and it is said": {
-			func(p *Plan) { p.People["one"] = tocsin.Person{Email: "one@example.org"} }, Walk{Escalation: "platform", Urgency: tocsin.UrgencyHigh}, 0,
+			func(p *Plan) { p.People["one"] = tocsin.Person{Email: "one@example.org"} },
+			Walk{Escalation: "platform", Urgency: tocsin.UrgencyHigh},
+			0,
 			[]string{"0s one email until 5m0s"},
 			[]string{"0s one is paged by email at once (on call in schedule platform); no phone number"},
 		},
@@ -183,12 +193,16 @@ func TestTake(t *testing.T) {
 			func(p *Plan) {
 				p.People["one"] = tocsin.Person{Email: "one@example.org"}
 				p.Own = map[string]map[tocsin.Urgency][]NotifyStep{"one": {tocsin.UrgencyHigh: {{time.Minute, []string{SMS}}, {3 * time.Minute, []string{Email}}}}}
-			}, Walk{Escalation: "platform", Urgency: tocsin.UrgencyHigh}, 0,
+			},
+			Walk{Escalation: "platform", Urgency: tocsin.UrgencyHigh},
+			0,
 			[]string{"1m0s one email until 5m0s"},
 			[]string{"0s one is paged by email after 1m (on call in schedule platform); no phone number"},
 		},
 		"a person without any contact means the next step at once": {
-			func(p *Plan) { p.People["one"] = tocsin.Person{} }, Walk{Escalation: "platform", Urgency: tocsin.UrgencyLow}, 0,
+			func(p *Plan) { p.People["one"] = tocsin.Person{} },
+			Walk{Escalation: "platform", Urgency: tocsin.UrgencyLow},
+			0,
 			[]string{"0s three email until 10m0s"},
 			[]string{
 				"0s one cannot be paged (on call in schedule platform); no mail address",
@@ -196,26 +210,34 @@ func TestTake(t *testing.T) {
 			},
 		},
 		"a channel without a provider is no way to page": {
-			func(p *Plan) { p.Channels = []string{SMS} }, Walk{Escalation: "managers", Urgency: tocsin.UrgencyHigh}, 0,
+			func(p *Plan) { p.Channels = []string{SMS} },
+			Walk{Escalation: "managers", Urgency: tocsin.UrgencyHigh},
+			0,
 			[]string{"0s three sms until 5m0s"},
 			[]string{"0s three is paged by sms at once (person/three); no provider for email, no provider for voice"},
 		},
 		"who is found twice in a step is paged once": {
 			func(p *Plan) {
 				p.Escalations["managers"] = Escalation{Steps: []Step{{[]Target{"skill/database", "person/three", "team/platform"}, 5 * time.Minute}}}
-			}, Walk{Escalation: "managers", Urgency: tocsin.UrgencyLow}, 0,
+			},
+			Walk{Escalation: "managers", Urgency: tocsin.UrgencyLow},
+			0,
 			[]string{"0s three email until 5m0s", "0s one email until 5m0s", "0s two email until 5m0s"},
 			[]string{"0s three is paged by email at once (skill/database)", "0s one is paged by email at once (team/platform)", "0s two is paged by email at once (team/platform)"},
 		},
 		"a personal step after the escalation has moved on still runs": {
 			func(p *Plan) {
 				p.Notify[tocsin.UrgencyHigh] = []NotifyStep{{0, []string{SMS}}, {8 * time.Minute, []string{Voice}}}
-			}, Walk{Escalation: "managers", Urgency: tocsin.UrgencyHigh}, 0,
+			},
+			Walk{Escalation: "managers", Urgency: tocsin.UrgencyHigh},
+			0,
 			[]string{"0s three sms until 5m0s", "8m0s three voice until 10m0s"},
 			[]string{"0s three is paged by sms at once, voice after 8m (person/three)"},
 		},
 		"an escalation without then goes on to the default": {
-			nil, Walk{Escalation: "managers", Urgency: tocsin.UrgencyLow}, 20 * time.Minute,
+			nil,
+			Walk{Escalation: "managers", Urgency: tocsin.UrgencyLow},
+			20 * time.Minute,
 			[]string{"0s three email until 5m0s", "5m0s three email until 20m0s", "20m0s three email until 4h20m0s"},
 			[]string{
 				"0s three is paged by email at once (person/three)",
@@ -224,12 +246,16 @@ func TestTake(t *testing.T) {
 			},
 		},
 		"an escalation that is gone falls to the default": {
-			nil, Walk{Escalation: "old", Urgency: tocsin.UrgencyLow}, 0,
+			nil,
+			Walk{Escalation: "old", Urgency: tocsin.UrgencyLow},
+			0,
 			[]string{"0s three email until 15m0s"},
 			[]string{"0s escalation old is not defined any more", "0s escalation old has ended: on to catch-all", "0s three is paged by email at once (person/three)"},
 		},
 		"a person who is gone does not stop the rest": {
-			func(p *Plan) { delete(p.People, "one") }, Walk{Escalation: "platform", Urgency: tocsin.UrgencyLow}, 0,
+			func(p *Plan) { delete(p.People, "one") },
+			Walk{Escalation: "platform", Urgency: tocsin.UrgencyLow},
+			0,
 			[]string{"0s three email until 10m0s"},
 			[]string{
 				"0s person one is not known any more (on call in schedule platform)", "0s nobody can be paged by step 1 of escalation platform: the next step at once",
@@ -237,7 +263,9 @@ func TestTake(t *testing.T) {
 			},
 		},
 		"where nobody at all can be paged it is said and tried again": {
-			func(p *Plan) { p.People = nil }, Walk{Escalation: "platform", Urgency: tocsin.UrgencyHigh}, 0, nil,
+			func(p *Plan) { p.People = nil },
+			Walk{Escalation: "platform", Urgency: tocsin.UrgencyHigh},
+			0, nil,
 			[]string{
 				"0s person one is not known any more (on call in schedule platform)", "0s nobody can be paged by step 1 of escalation platform: the next step at once",
 				"0s person three is not known any more (person/three)", "0s nobody can be paged by any step of escalation platform",
@@ -250,7 +278,9 @@ func TestTake(t *testing.T) {
 		"escalations in a circle end after three": {
 			func(p *Plan) {
 				p.Escalations["managers"] = Escalation{Steps: p.Escalations["managers"].Steps, Then: "managers"}
-			}, Walk{Escalation: "managers", Urgency: tocsin.UrgencyLow, Hops: 2}, 10 * time.Minute,
+			},
+			Walk{Escalation: "managers", Urgency: tocsin.UrgencyLow, Hops: 2},
+			10 * time.Minute,
 			[]string{"0s three email until 5m0s", "5m0s three email until 10m0s", "10m0s three email until 4h10m0s"},
 			[]string{
 				"0s three is paged by email at once (person/three)", "5m0s escalation managers has ended: on to managers", "5m0s three is paged by email at once (person/three)",
@@ -259,7 +289,9 @@ func TestTake(t *testing.T) {
 			},
 		},
 		"a day of nags ends, and says so": {
-			nil, Walk{Escalation: "platform", Urgency: tocsin.UrgencyHigh, Nag: 97}, 0, nil,
+			nil,
+			Walk{Escalation: "platform", Urgency: tocsin.UrgencyHigh, Nag: 97},
+			0, nil,
 			[]string{"0s unanswered after 96 more calls for help: paging ends here; it stays open until somebody takes it", "end"},
 		},
 	} {

@@ -140,9 +140,25 @@ func TestKeysOfACall(t *testing.T) {
 		digits, first string
 		want          Verb
 	}{
-		{"4", "", VerbAck}, {"44", "", VerbAck}, {"5", "", VerbEscalate}, {"6", "", VerbAgain}, {"6", "6", VerbResolve}, {"66", "", VerbResolve},
-		{"4", "6", VerbAck}, {"7", "", VerbConfirm}, {"8", "", VerbReject}, {"2", "", VerbBridge}, {"9", "", VerbRepeat}, {"*", "", VerbRepeat},
-		{"", "", VerbNone}, {"", "6", VerbNone}, {"46", "", VerbRepeat}, {"1", "", VerbRepeat}, {"#", "", VerbRepeat}, {"9", "6", VerbRepeat}, {"é", "", VerbRepeat},
+		{"4", "", VerbAck},
+		{"44", "", VerbAck},
+		{"5", "", VerbEscalate},
+		{"6", "", VerbAgain},
+		{"6", "6", VerbResolve},
+		{"66", "", VerbResolve},
+		{"4", "6", VerbAck},
+		{"7", "", VerbConfirm},
+		{"8", "", VerbReject},
+		{"2", "", VerbBridge},
+		{"9", "", VerbRepeat},
+		{"*", "", VerbRepeat},
+		{"", "", VerbNone},
+		{"", "6", VerbNone},
+		{"46", "", VerbRepeat},
+		{"1", "", VerbRepeat},
+		{"#", "", VerbRepeat},
+		{"9", "6", VerbRepeat},
+		{"é", "", VerbRepeat},
 	} {
 		if got := ParseKey(tc.digits, tc.first); got != tc.want {
 			t.Errorf("%q after %q: got %s, want %s", tc.digits, tc.first, got, tc.want)
@@ -188,9 +204,16 @@ func TestVerbFor(t *testing.T) {
 		want Verb
 		ok   bool
 	}{
-		{VerbAck, incident, VerbAck, true}, {VerbResolve, incident, VerbResolve, true}, {VerbConfirm, incident, VerbConfirm, false}, {VerbLooking, incident, VerbLooking, false},
-		{VerbAck, candidate, VerbLooking, true}, {VerbConfirm, candidate, VerbConfirm, true}, {VerbReject, candidate, VerbReject, true},
-		{VerbResolve, candidate, VerbResolve, false}, {VerbTake, candidate, VerbTake, false}, {VerbEscalate, candidate, VerbEscalate, true},
+		{VerbAck, incident, VerbAck, true},
+		{VerbResolve, incident, VerbResolve, true},
+		{VerbConfirm, incident, VerbConfirm, false},
+		{VerbLooking, incident, VerbLooking, false},
+		{VerbAck, candidate, VerbLooking, true},
+		{VerbConfirm, candidate, VerbConfirm, true},
+		{VerbReject, candidate, VerbReject, true},
+		{VerbResolve, candidate, VerbResolve, false},
+		{VerbTake, candidate, VerbTake, false},
+		{VerbEscalate, candidate, VerbEscalate, true},
 	} {
 		if got, ok := VerbFor(tc.v, tc.o); got != tc.want || ok != tc.ok {
 			t.Errorf("%s for %+v: got %s, %v, want %s, %v", tc.v, tc.o, got, ok, tc.want, tc.ok)
