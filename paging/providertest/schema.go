@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 )
@@ -19,7 +20,10 @@ import (
 var specs embed.FS
 
 // A description is one OpenAPI file.
-type description struct{ doc map[string]any }
+type description struct {
+	doc      map[string]any
+	patterns sync.Map // pattern: *regexp.Regexp
+}
 
 func describe(file string) (*description, error) {
 	b, err := specs.ReadFile("spec/" + file)
@@ -201,7 +205,7 @@ func (d *description) check(name string, v any, schema map[string]any) (problems
 			bad("is no string")
 			break
 		}
-		problems = append(problems, checkString(name, s, schema)...)
+		problems = append(problems, d.checkString(name, s, schema)...)
 	case "integer", "number":
 		n, ok := v.(float64)
 		if !ok || schema["type"] == "integer" && n != float64(int64(n)) {
@@ -264,7 +268,19 @@ func (d *description) checkObject(name string, m, schema map[string]any) (proble
 	return problems
 }
 
-func checkString(name, s string, schema map[string]any) (problems []string) {
+func (d *description) matches(pattern, s string) bool {
+	if re, ok := d.patterns.Load(pattern); ok {
+		return re.(*regexp.Regexp).MatchString(s)
+	}
+	re, err := regexp.Compile(pattern)
+	if err != nil {
+		return false
+	}
+	d.patterns.Store(pattern, re)
+	return re.MatchString(s)
+}
+
+func (d *description) checkString(name, s string, schema map[string]any) (problems []string) {
 	bad := func(format string, args ...any) {
 		problems = append(problems, name+": "+fmt.Sprintf(format, args...))
 	}
@@ -276,7 +292,7 @@ func checkString(name, s string, schema map[string]any) (problems []string) {
 		bad("has %d characters, more than %v", n, high)
 	}
 	if p, ok := schema["pattern"].(string); ok {
-		if re, err := regexp.Compile(p); err != nil || !re.MatchString(s) {
+		if !d.matches(p, s) {
 			bad("%q does not match %s", s, p)
 		}
 	}
