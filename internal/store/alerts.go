@@ -191,28 +191,33 @@ const rawAlerts = `SELECT a.id, a.partition, a.status, a.incident, a.fingerprint
 	a.labels, a.url, a.annotations, i.state
 	FROM alert a LEFT JOIN incident i ON i.id = a.incident%s ORDER BY a.id LIMIT $%d`
 
-// where returns the conditions of f on table a. Their wording follows the partial indexes.
+// where returns the conditions of f on table a. Their wording follows the partial indexes; a + before a column keeps its index out of it, where
+// another one finds fewer rows.
 func (f AlertFilter) where() *where {
 	w := &where{}
-	if f.Status == tocsin.Firing {
-		w.add("a.status = 1")
-	} else if f.Status != 0 {
-		w.add("a.status = ?", int(f.Status))
+	status := "a.status"
+	label := func(column, value string) {
+		if value != "" {
+			w.add("a."+column+" = ? AND a."+column+" <> ''", value)
+			status = "+a.status"
+		}
 	}
+	label("service", f.Service)
+	label("host", f.Host)
+	label("alertname", f.Alertname)
 	if f.Incident != 0 {
 		w.add("a.incident = ?", f.Incident)
+		status = "+a.status"
 	}
-	if f.Service != "" {
-		w.add("a.service = ? AND a.service <> ''", f.Service)
-	}
-	if f.Host != "" {
-		w.add("a.host = ? AND a.host <> ''", f.Host)
-	}
-	if f.Alertname != "" {
-		w.add("a.alertname = ? AND a.alertname <> ''", f.Alertname)
-	}
-	if f.Source != "" {
+	if f.Source != "" && status == "a.status" {
 		w.add("a.source = ?", f.Source)
+	} else if f.Source != "" {
+		w.add("+a.source = ?", f.Source)
+	}
+	if f.Status == tocsin.Firing {
+		w.add(status + " = 1")
+	} else if f.Status != 0 {
+		w.add(status+" = ?", int(f.Status))
 	}
 	if f.partition != nil {
 		w.add("a.partition = ?", *f.partition)
@@ -254,10 +259,10 @@ func pages[T any](f AlertFilter, read func(AlertFilter) ([]T, error), id func(T)
 	}
 }
 
-var coreColumns = cols(`id status incident severity fingerprint source starts_at first_at last_at ends_at count as_of rule grp labels`)
+var coreColumns = cols(`id incident severity fingerprint source starts_at first_at last_at ends_at count as_of rule grp labels`)
 
-// core reads the alerts of one partition without what only people read. Names and values of labels come from keep.
-func (t *Tx) core(partition int, keep func(string) string, query string, args ...any) iter.Seq2[tocsin.Alert, error] {
+// core reads alerts of one partition and status without what only people read. Names and values of labels come from keep.
+func (t *Tx) core(partition int, status tocsin.Status, keep func(string) string, query string, args ...any) iter.Seq2[tocsin.Alert, error] {
 	return func(yield func(tocsin.Alert, error) bool) {
 		for r, err := range t.conn.Query(query, args...) {
 			if err != nil {
@@ -265,12 +270,12 @@ func (t *Tx) core(partition int, keep func(string) string, query string, args ..
 				return
 			}
 			a := tocsin.Alert{
-				ID: r.Int(0), Partition: partition, Status: tocsin.Status(r.Int(1)), Incident: r.Int(2), Severity: tocsin.Severity(r.Int(3)),
-				Source: keep(r.Text(5)), StartsAt: r.Time(6), FirstAt: r.Time(7), LastAt: r.Time(8), EndsAt: r.Time(9),
-				Count: r.Int(10), AsOf: r.Int(11), Rule: keep(r.Text(12)), Group: keep(r.Text(13)),
+				ID: r.Int(0), Partition: partition, Status: status, Incident: r.Int(1), Severity: tocsin.Severity(r.Int(2)),
+				Source: keep(r.Text(4)), StartsAt: r.Time(5), FirstAt: r.Time(6), LastAt: r.Time(7), EndsAt: r.Time(8),
+				Count: r.Int(9), AsOf: r.Int(10), Rule: keep(r.Text(11)), Group: keep(r.Text(12)),
 			}
-			copy(a.Fingerprint[:], r.Bytes(4))
-			a.Labels, err = parseLabels(r.Text(14), keep)
+			copy(a.Fingerprint[:], r.Bytes(3))
+			a.Labels, err = parseLabels(r.Text(13), keep)
 			if err != nil {
 				err = fmt.Errorf("load alert %s: %w", tocsin.AlertID(a.ID), err)
 			}
@@ -290,12 +295,12 @@ const internLimit = 200_000
 func (t *Tx) LoadAlerts(partition int, resolvedAfter time.Time) iter.Seq2[tocsin.Alert, error] {
 	keep := interner(internLimit)
 	return func(yield func(tocsin.Alert, error) bool) {
-		for a, err := range t.core(partition, keep, loadFiring, partition, int64(0), int64(1)<<62) {
+		for a, err := range t.core(partition, tocsin.Firing, keep, loadFiring, partition, int64(0), int64(1)<<62) {
 			if !yield(a, err) {
 				return
 			}
 		}
-		for a, err := range t.core(partition, keep, loadResolved, partition, micros(resolvedAfter)) {
+		for a, err := range t.core(partition, tocsin.Resolved, keep, loadResolved, partition, micros(resolvedAfter)) {
 			if !yield(a, err) {
 				return
 			}
@@ -427,9 +432,9 @@ func (l *loader) read(ctx context.Context, t *Tx, i int) error {
 		}
 		return nil
 	}
-	err := gather(t.core(l.partition, keep, loadFiring, l.partition, l.bounds[i], l.bounds[i+1]))
+	err := gather(t.core(l.partition, tocsin.Firing, keep, loadFiring, l.partition, l.bounds[i], l.bounds[i+1]))
 	if err == nil && i == len(l.bounds)-2 {
-		err = gather(t.core(l.partition, keep, loadResolved, l.partition, micros(l.resolvedAfter)))
+		err = gather(t.core(l.partition, tocsin.Resolved, keep, loadResolved, l.partition, micros(l.resolvedAfter)))
 	}
 	if err != nil {
 		return err

@@ -128,3 +128,25 @@ func numbers[S ~uint8](states []S) []int64 {
 	}
 	return out
 }
+
+// Codes returns the codes that may not be given at the time now, with when the incident or major that has it ended; the zero
+// time where it is open. Those that ended longer ago than seven days are free again.
+func (t *Tx) Codes(partition int, now time.Time) (map[int]time.Time, error) {
+	codes := make(map[int]time.Time)
+	since := micros(now.Add(-codeRest))
+	for _, query := range [...]string{
+		"SELECT code, resolved_at FROM incident WHERE resolved_at > $2 AND resolved_at > 0 AND state > 2 AND code > 0 AND partition = $1",
+		`SELECT code, CASE WHEN resolved_at > decided_at THEN resolved_at ELSE decided_at END FROM major
+			WHERE code > 0 AND partition = $1 AND state NOT IN (1, 2) AND (resolved_at > $2 OR decided_at > $2)`,
+		"SELECT code, 0 FROM incident WHERE state IN (1, 2) AND code > 0 AND partition = $1 AND $2 > 0",
+		"SELECT code, 0 FROM major WHERE state IN (1, 2) AND code > 0 AND partition = $1 AND $2 > 0",
+	} {
+		for r, err := range t.conn.Query(query, partition, since) {
+			if err != nil {
+				return nil, fmt.Errorf("read codes: %w", err)
+			}
+			codes[int(r.Int(0))] = r.Time(1) // open ones come last and win
+		}
+	}
+	return codes, nil
+}

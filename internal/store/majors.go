@@ -9,7 +9,7 @@ import (
 )
 
 var majorColumns = cols(`id partition state phase title rule scope priority escalation action on_timeout decide_after_us code measures
-	peak limits incidents proposed_at decide_by escalated decided_at decided_by resolved_at`)
+	peak limits incidents proposed_at decide_by escalated decided_at decided_by resolved_at led_by`)
 
 var putMajor = majorColumns.upsert("major")
 
@@ -29,7 +29,7 @@ func (t *Tx) PutMajors(majors []tocsin.Major) error {
 		c[6], c[7], c[8], c[9], c[10] = string(appendLabels(nil, m.Scope)), int64(m.Priority), m.Escalation, m.Action, m.OnTimeout
 		c[11], c[12], c[13], c[14], c[15] = m.DecideAfter.Microseconds(), int64(m.Code), asJSON(m.Measures), asJSON(m.Peak), asJSON(m.Limits)
 		c[16], c[17], c[18], c[19] = asJSON(m.Incidents), micros(m.ProposedAt), micros(m.DecideBy), int64(m.Escalated)
-		c[20], c[21], c[22] = micros(m.DecidedAt), m.DecidedBy, micros(m.ResolvedAt)
+		c[20], c[21], c[22], c[23] = micros(m.DecidedAt), m.DecidedBy, micros(m.ResolvedAt), m.LedBy
 	}, nil)
 	if err == nil {
 		err = bad
@@ -46,6 +46,7 @@ func scanMajor(r Row) (tocsin.Major, error) {
 		Priority: int(r.Int(7)), Escalation: r.Text(8), Action: r.Text(9), OnTimeout: r.Text(10),
 		DecideAfter: time.Duration(r.Int(11)) * time.Microsecond, Code: int(r.Int(12)),
 		ProposedAt: r.Time(17), DecideBy: r.Time(18), Escalated: int(r.Int(19)), DecidedAt: r.Time(20), DecidedBy: r.Text(21), ResolvedAt: r.Time(22),
+		LedBy: r.Text(23),
 	}
 	scope, err := parseLabels(r.Text(6), nil)
 	if err != nil {

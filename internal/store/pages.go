@@ -331,33 +331,27 @@ func (t *Tx) CancelPage(id, reason string, at time.Time) (bool, error) {
 
 // NextPageDue returns when the next page is due, or the next claim lapses; the zero time where there is none.
 func (t *Tx) NextPageDue() (time.Time, error) {
-	var next int64
-	channel, lane := "", -1
-	for {
-		type head struct {
-			channel string
-			lane    int
-			at      int64
-		}
-		h, err := one(t, "next page", func(r Row) (head, error) { return head{r.Text(0), int(r.Int(1)), r.Int(2)}, nil },
-			"SELECT channel, lane, due_at FROM page WHERE state = 1 AND (channel, lane) > ($1, $2) ORDER BY channel, lane, due_at LIMIT 1", channel, lane)
+	next, err := t.number("next lapse", "SELECT MIN(claimed_to) FROM page WHERE state IN (2, 3)")
+	if err != nil {
+		return time.Time{}, err
+	}
+	for channel := ""; ; {
+		channel, err = one(t, "next channel", func(r Row) (string, error) { return r.Text(0), nil },
+			"SELECT channel FROM page WHERE state = 1 AND channel > $1 ORDER BY channel LIMIT 1", channel)
 		if errors.Is(err, ErrNotFound) {
-			break
+			return timeOf(next), nil
 		}
 		if err != nil {
 			return time.Time{}, err
 		}
-		if next == 0 || h.at < next {
-			next = h.at
+		for lane := range Lanes {
+			at, err := t.number("next page", "SELECT MIN(due_at) FROM page WHERE state = 1 AND channel = $1 AND lane = $2", channel, lane)
+			if err != nil {
+				return time.Time{}, err
+			}
+			if at != 0 && (next == 0 || at < next) {
+				next = at
+			}
 		}
-		channel, lane = h.channel, h.lane
 	}
-	lapse, err := t.number("next lapse", "SELECT MIN(claimed_to) FROM page WHERE state IN (2, 3)")
-	if err != nil {
-		return time.Time{}, err
-	}
-	if lapse != 0 && (next == 0 || lapse < next) {
-		next = lapse
-	}
-	return timeOf(next), nil
 }

@@ -73,9 +73,11 @@ CREATE TABLE alert (
 );
 CREATE INDEX alert_firing    ON alert (status, id, partition) WHERE status = 1;
 CREATE INDEX alert_incident  ON alert (incident);
-CREATE INDEX alert_service   ON alert (service, status) WHERE service <> '';
-CREATE INDEX alert_host      ON alert (host, status) WHERE host <> '';
-CREATE INDEX alert_alertname ON alert (alertname, status) WHERE alertname <> '';
+-- Only a source has so many resolved alerts that its index must tell them apart; in the others the status would cost more, at
+-- each resolve, than it saves.
+CREATE INDEX alert_service   ON alert (service) WHERE service <> '';
+CREATE INDEX alert_host      ON alert (host) WHERE host <> '';
+CREATE INDEX alert_alertname ON alert (alertname) WHERE alertname <> '';
 CREATE INDEX alert_source    ON alert (source, status);
 
 -- What repeats changed, packed: chunk is alert.id >> 10. The format stands at store/touches.go.
@@ -144,7 +146,8 @@ CREATE TABLE major (
     escalated       BIGINT NOT NULL,
     decided_at      BIGINT NOT NULL,
     decided_by      TEXT   NOT NULL,
-    resolved_at     BIGINT NOT NULL
+    resolved_at     BIGINT NOT NULL,
+    led_by          TEXT   NOT NULL
 );
 CREATE INDEX major_state ON major (state, id);
 CREATE INDEX major_code  ON major (code) WHERE code > 0;
@@ -181,7 +184,7 @@ CREATE TABLE page (
     error       TEXT   NOT NULL
 );
 CREATE INDEX page_due      ON page (channel, lane, due_at) WHERE state = 1;
-CREATE INDEX page_claimed  ON page (channel, claimed_to) WHERE state IN (2, 3);
+CREATE INDEX page_claimed  ON page (claimed_to, channel) WHERE state IN (2, 3);
 CREATE INDEX page_incident ON page (incident) WHERE incident > 0;
 CREATE INDEX page_major    ON page (major) WHERE major > 0;
 CREATE INDEX page_person   ON page (person, due_at);

@@ -1,10 +1,15 @@
+//go:build unix
+
 package sqlite
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -49,6 +54,22 @@ func benchAlerts(from, n int) []tocsin.Alert {
 	return out
 }
 
+// perSecond reports n a second, and a second of CPU of the whole process, which other load on the machine does not change.
+func perSecond(b *testing.B, n int, cpu time.Duration, unit string) {
+	b.Helper()
+	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), unit+"/s")
+	b.ReportMetric(float64(n)/(cpuTime(b)-cpu).Seconds(), unit+"/cpu-s")
+}
+
+func cpuTime(b testing.TB) time.Duration {
+	b.Helper()
+	var r syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}
+
 func put(b testing.TB, db *DB, alerts []tocsin.Alert) {
 	b.Helper()
 	err := db.Update(context.Background(), store.Correlation, func(t *store.Tx) error { return t.PutAlerts(alerts) })
@@ -78,7 +99,10 @@ func BenchmarkPutAlerts(b *testing.B) {
 			db := openBench(b)
 			next := 1
 			for b.Loop() {
-				put(b, db, benchAlerts(next, size))
+				b.StopTimer()
+				alerts := benchAlerts(next, size)
+				b.StartTimer()
+				put(b, db, alerts)
 				next += size
 			}
 			b.ReportMetric(float64(next-1)/b.Elapsed().Seconds(), "alerts/s")
@@ -89,7 +113,7 @@ func BenchmarkPutAlerts(b *testing.B) {
 func BenchmarkMoveAlerts(b *testing.B) {
 	db := openBench(b)
 	fill(b, db, 100_000)
-	next, n := 0, 0
+	next, n, cpu := 0, 0, cpuTime(b)
 	for b.Loop() {
 		moves := make([]store.AlertMove, 1000)
 		for i := range moves {
@@ -107,7 +131,7 @@ func BenchmarkMoveAlerts(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "alerts/s")
+	perSecond(b, n, cpu, "alerts")
 }
 
 func BenchmarkSingleCommits(b *testing.B) {
@@ -131,7 +155,7 @@ func BenchmarkRawAlerts(b *testing.B) {
 		"100 by source":  {Status: tocsin.Firing, Source: "prometheus-77"},
 	} {
 		b.Run(name, func(b *testing.B) {
-			n := 0
+			n, cpu := 0, cpuTime(b)
 			for b.Loop() {
 				n = 0
 				err := db.View(b.Context(), func(t *store.Tx) error {
@@ -147,7 +171,7 @@ func BenchmarkRawAlerts(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			b.ReportMetric(float64(n), "alerts")
+			perSecond(b, b.N*n, cpu, "alerts")
 		})
 	}
 }
@@ -161,7 +185,7 @@ func BenchmarkLoadAlerts(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.Run("one connection", func(b *testing.B) {
-		n := 0
+		n, cpu := 0, cpuTime(b)
 		for b.Loop() {
 			err := db.View(b.Context(), func(t *store.Tx) error {
 				for _, err := range t.LoadAlerts(0, time.Now()) {
@@ -176,16 +200,96 @@ func BenchmarkLoadAlerts(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
-		b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "alerts/s")
+		perSecond(b, n, cpu, "alerts")
 	})
 	b.Run("two connections", func(b *testing.B) {
-		n := 0
+		n, cpu := 0, cpuTime(b)
 		for b.Loop() {
 			err := store.LoadAlerts(b.Context(), db, 0, time.Now(), func() {}, func(batch []tocsin.Alert) error { n += len(batch); return nil })
 			if err != nil {
 				b.Fatal(err)
 			}
 		}
-		b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "alerts/s")
+		perSecond(b, n, cpu, "alerts")
 	})
+}
+
+func BenchmarkCommitsOf64Callers(b *testing.B) {
+	db := openBench(b)
+	var next atomic.Int64
+	b.SetParallelism(32)
+	cpu := cpuTime(b)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			put(b, db, benchAlerts(int(next.Add(1)), 1))
+		}
+	})
+	perSecond(b, b.N, cpu, "updates")
+}
+
+func BenchmarkClaimPages(b *testing.B) {
+	db := openBench(b)
+	at := time.Date(2026, 11, 23, 3, 0, 0, 0, time.UTC)
+	var pages []tocsin.Page
+	for i := range 100_000 {
+		pages = append(pages, tocsin.Page{
+			ID: fmt.Sprint(i), Kind: tocsin.KindPage, Incident: int64(i/2 + 1), Person: fmt.Sprintf("person-%d", i%500), Channel: []string{"sms", "email"}[i%2],
+			State: tocsin.PageDue, Lane: 1 + i%3, DueAt: at.Add(time.Duration(i) * time.Millisecond),
+		})
+	}
+	var incidents []tocsin.Incident
+	for i := range 50_001 {
+		incidents = append(incidents, tocsin.Incident{ID: int64(i), State: tocsin.Triggered})
+	}
+	err := db.Update(b.Context(), store.Paging, func(t *store.Tx) error { return errors.Join(t.PutIncidents(incidents), t.InsertPages(pages)) })
+	if err != nil {
+		b.Fatal(err)
+	}
+	claimed := 0
+	b.Run("50 of 100000 due", func(b *testing.B) {
+		for b.Loop() {
+			err := db.Update(b.Context(), store.Paging, func(t *store.Tx) error {
+				got, err := t.ClaimPages(at.Add(time.Hour), time.Hour, map[string]int{"sms": 25, "email": 25, "voice": 25}, 1)
+				claimed += len(got)
+				return err
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("next due", func(b *testing.B) {
+		for b.Loop() {
+			err := db.View(b.Context(), func(t *store.Tx) error { _, err := t.NextPageDue(); return err })
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+func BenchmarkTouches(b *testing.B) {
+	db := openBench(b)
+	at := time.Date(2026, 11, 23, 3, 0, 0, 0, time.UTC)
+	touches := make([]store.Touch, 1<<store.ChunkBits)
+	n, cpu := 0, cpuTime(b)
+	for b.Loop() {
+		err := db.Update(b.Context(), store.Correlation, func(t *store.Tx) error {
+			for chunk := range int64(100) {
+				for i := range touches {
+					touches[i] = store.Touch{Alert: chunk<<store.ChunkBits + int64(i), LastAt: at, EndsAt: at.Add(5 * time.Minute), Count: int64(n), AsOf: int64(n)}
+				}
+				err := t.PutTouches(0, chunk, touches)
+				if err != nil {
+					return err
+				}
+				n += len(touches)
+			}
+			return nil
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	perSecond(b, n, cpu, "touches")
 }
