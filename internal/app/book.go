@@ -1,0 +1,150 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"tocsin"
+	"tocsin/correlate"
+	"tocsin/internal/store"
+)
+
+// book makes the correlator's decisions durable: state, history, pages due and the offset read to in one transaction.
+type book struct {
+	*office
+	partition int
+	epoch     int64
+}
+
+// errBehind rolls a batch back because commands were committed that its domain does not know.
+var errBehind = errors.New("commands were committed meanwhile")
+
+// atOnce is how many commands are absorbed in one go.
+const atOnce = 1000
+
+// Commit writes b, or returns the commands that stand before it.
+func (b *book) Commit(ctx context.Context, batch correlate.Batch) (seq int64, commands []tocsin.Change, err error) {
+	var t *turn
+	err = b.db.Update(ctx, store.Correlation, func(tx *store.Tx) error {
+		if t != nil {
+			t.release(b.pager)
+		}
+		var err error
+		t, err = b.turn(tx, b.partition)
+		if err != nil {
+			return err
+		}
+		if t.part.Epoch != b.epoch {
+			return store.ErrFenced
+		}
+		if !batch.Flush && t.part.NextOffset >= batch.Next && batch.Next > 0 && t.part.Seq > batch.Seq && b.written(t, batch) {
+			seq = batch.Seq // an earlier try was committed, and its answer was lost
+			t = nil
+			return nil
+		}
+		commands, err = tx.Commands(b.partition, 0, batch.Seq, atOnce)
+		if err != nil {
+			return err
+		}
+		if len(commands) > 0 {
+			return errBehind
+		}
+		err = b.write(t, batch)
+		seq = t.part.Seq
+		return err
+	})
+	switch {
+	case errors.Is(err, errBehind):
+		return 0, commands, nil
+	case errors.Is(err, store.ErrFenced):
+		return 0, nil, fmt.Errorf("%w: %w", correlate.ErrLost, err)
+	case err != nil:
+		if t != nil {
+			t.release(b.pager)
+		}
+		return 0, nil, err
+	}
+	if t != nil {
+		t.after(ctx, b.pager)
+	}
+	return seq, nil, nil
+}
+
+// written reports whether the batch stands in the database already.
+func (b *book) written(t *turn, batch correlate.Batch) bool {
+	n := batch.Writes.Next
+	return t.part.NextAlert == n.Alert && t.part.NextIncident == n.Incident && t.part.NextMajor == n.Major
+}
+
+func (b *book) write(t *turn, batch correlate.Batch) error {
+	w := batch.Writes
+	err := t.tx.PutAlerts(w.Alerts)
+	if err != nil {
+		return err
+	}
+	err = t.tx.MoveAlerts(moves(w.Moves))
+	if err != nil {
+		return err
+	}
+	err = t.tx.PutIncidents(w.Incidents)
+	if err != nil {
+		return err
+	}
+	err = t.tx.PutMajors(w.Majors)
+	if err != nil {
+		return err
+	}
+	for chunk, touches := range batch.Touches {
+		err = t.tx.PutTouches(b.partition, chunk, storeTouches(touches))
+		if err != nil {
+			return err
+		}
+	}
+	err = t.effects(batch.Effects, w)
+	if err != nil {
+		return err
+	}
+	t.part.NextOffset, t.part.Rules = batch.Next, batch.Rules
+	t.part.NextAlert, t.part.NextIncident, t.part.NextMajor = w.Next.Alert, w.Next.Incident, w.Next.Major
+	if w.SeenAt.After(t.part.SeenAt) {
+		t.part.SeenAt = w.SeenAt
+	}
+	if batch.Flush {
+		t.part.TouchOffset = batch.Next
+	}
+	return t.finish()
+}
+
+// Commands returns what people commanded since.
+func (b *book) Commands(ctx context.Context, seq int64) (newest int64, commands []tocsin.Change, err error) {
+	err = b.db.View(ctx, func(tx *store.Tx) error {
+		part, err := tx.Part(b.partition)
+		if err != nil {
+			return err
+		}
+		newest = part.Seq
+		commands, err = tx.Commands(b.partition, 0, seq, atOnce)
+		return err
+	})
+	return newest, commands, err
+}
+
+func moves(ms []correlate.Move) []store.AlertMove {
+	out := make([]store.AlertMove, len(ms))
+	for i, m := range ms {
+		out[i] = store.AlertMove{
+			ID: m.Alert, Status: m.Status, Severity: m.Severity, Incident: m.Incident, LastAt: m.LastAt, EndsAt: m.EndsAt, Count: m.Count, AsOf: m.AsOf,
+		}
+	}
+	return out
+}
+
+func storeTouches(ts []correlate.Touch) []store.Touch {
+	out := make([]store.Touch, len(ts))
+	for i, t := range ts {
+		out[i] = store.Touch(t)
+	}
+	return slices.Clip(out)
+}

@@ -1,0 +1,170 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"tocsin"
+	"tocsin/correlate"
+	"tocsin/internal/journal"
+	"tocsin/internal/store"
+)
+
+// load builds the correlator's memory of one partition from the rows, and from what repeats said since the last touches.
+func (a *App) load(ctx context.Context, part store.Part) (*correlate.Domain, error) {
+	s := correlate.Snapshot{
+		Next:   correlate.Counters{Alert: part.NextAlert, Incident: part.NextIncident, Major: part.NextMajor},
+		Offset: part.NextOffset, SeenAt: part.SeenAt,
+	}
+	var err error
+	s.Rules, err = a.rulesByHash(ctx, part.Rules)
+	if err != nil {
+		return nil, err
+	}
+	now := a.clock.Now()
+	back := now.Add(-correlate.DefaultReopen - time.Minute)
+	if s.Rules != nil {
+		back = now.Add(-s.Rules.LookBack())
+	}
+	err = a.db.View(ctx, func(tx *store.Tx) error {
+		open, err := tx.OpenIncidents(part.Partition)
+		if err != nil {
+			return err
+		}
+		ended, err := tx.ResolvedSince(part.Partition, back)
+		if err != nil {
+			return err
+		}
+		s.Incidents = append(ended, open...)
+		s.Majors, err = tx.MajorsSince(part.Partition, back)
+		if err != nil {
+			return err
+		}
+		s.Codes, err = tx.Codes(part.Partition, now)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("load partition %d: %w", part.Partition, err)
+	}
+	d := correlate.Restore(part.Partition, 1, s)
+	touches, err := a.touches(ctx, part.Partition)
+	if err != nil {
+		return nil, err
+	}
+	err = store.LoadAlerts(ctx, a.db, part.Partition, back, func() { d = correlate.Restore(part.Partition, 1, s) }, func(alerts []tocsin.Alert) error {
+		for i := range alerts {
+			x := &alerts[i]
+			if t, ok := touches[x.ID]; ok && t.AsOf > x.AsOf && x.Status == tocsin.Firing {
+				x.LastAt, x.EndsAt, x.Count, x.AsOf = t.LastAt, t.EndsAt, t.Count, t.AsOf
+			}
+			d.AddAlert(x)
+		}
+		return ctx.Err()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("load alerts of partition %d: %w", part.Partition, err)
+	}
+	d.Ready()
+	return d, a.retouch(ctx, d, part)
+}
+
+func (a *App) touches(ctx context.Context, partition int) (map[int64]store.Touch, error) {
+	out := map[int64]store.Touch{}
+	err := a.db.View(ctx, func(tx *store.Tx) error {
+		for t, err := range tx.LoadTouches(partition) {
+			if err != nil {
+				return err
+			}
+			out[t.Alert] = t
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("load touches of partition %d: %w", partition, err)
+	}
+	return out, nil
+}
+
+// retouch reads the records again that lie between the last touches and the offset to go on from.
+func (a *App) retouch(ctx context.Context, d *correlate.Domain, part store.Part) error {
+	first, _, err := a.journal.Bounds(part.Partition)
+	if err != nil {
+		return err
+	}
+	from := max(part.TouchOffset, first)
+	if from >= part.NextOffset {
+		return nil
+	}
+	r, err := a.journal.Read(part.Partition, from)
+	if err != nil {
+		return fmt.Errorf("read journal again from offset %d: %w", from, err)
+	}
+	defer r.Close()
+	rs := a.records(r)
+	for at := from; at < part.NextOffset; {
+		within, cancel := context.WithTimeout(ctx, rereadWait)
+		batch, err := rs.Next(within)
+		cancel()
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			return nil // what should be there is lost, and has been said so
+		}
+		if err != nil {
+			return err
+		}
+		for _, rec := range batch {
+			at = rec.Offset + 1
+			if at <= part.NextOffset {
+				d.Retouch(rec)
+			}
+		}
+	}
+	return nil
+}
+
+// rereadWait bounds the wait for records that are there already.
+const rereadWait = 10 * time.Second
+
+// rulesByHash compiles a rule set that the database keeps; "" is none.
+func (a *App) rulesByHash(ctx context.Context, hash string) (*correlate.Rules, error) {
+	if hash == "" {
+		return nil, nil //nolint:nilnil // no rules are in force before the first record says so
+	}
+	var body []byte
+	err := a.db.View(ctx, func(tx *store.Tx) error {
+		var err error
+		body, err = tx.Rules(hash)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("rule set %s: %w", hash, err)
+	}
+	return correlate.ParseRules(body)
+}
+
+// publish makes the rules of the configuration those in force from the next record on, where they are not yet.
+// Started anew, only a rule set never seen before is published: going back to an older one needs a reload.
+func (a *App) publish(ctx context.Context, s *setup, reload bool) error {
+	const published = "published rules "
+	seen := false
+	err := a.db.Update(ctx, store.Commands, func(tx *store.Tx) error {
+		_, err := tx.Meta(published + s.hash)
+		seen = err == nil
+		if seen || !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		return tx.PutRules(s.hash, s.rules)
+	})
+	if err != nil {
+		return fmt.Errorf("rule set %s: %w", s.hash, err)
+	}
+	if seen && !reload {
+		return nil
+	}
+	_, err = a.intake.append(ctx, &journal.Record{Kind: journal.Rules, Writer: a.intake.writer, At: a.clock.Now(), Rules: s.hash})
+	if err != nil {
+		return fmt.Errorf("publish rule set %s: %w", s.hash, err)
+	}
+	return a.db.Update(ctx, store.Commands, func(tx *store.Tx) error { return tx.SetMeta(published+s.hash, "1") })
+}

@@ -1,0 +1,405 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"tocsin"
+	"tocsin/correlate"
+	"tocsin/internal/store"
+	"tocsin/paging"
+)
+
+// An office is where decisions of all kinds become turns: the correlator's, people's, and those that time brings.
+type office struct {
+	db     store.DB
+	clock  *clock
+	setup  *atomic.Pointer[setup] // what the configuration in force says
+	pager  *paging.Worker
+	nudge  func(partition int) // tells the correlator that a command was committed
+	log    *slog.Logger
+	secret []byte // signs links
+}
+
+// lease is how long a page belongs to the node that claimed it.
+const lease = 90 * time.Second
+
+// turn begins a turn in tx: it locks the partition and asks for the time.
+func (o *office) turn(tx *store.Tx, partition int) (*turn, error) {
+	part, err := tx.Lock(partition)
+	if err != nil {
+		return nil, err
+	}
+	s := o.setup.Load()
+	return &turn{tx: tx, part: part, now: o.clock.Now(), setup: s, plan: s.plan, reserve: o.pager.Reserve, lease: lease}, nil
+}
+
+// do runs one decision as a turn of its own: all of it is committed, or nothing.
+func (o *office) do(ctx context.Context, lane store.Lane, partition int, decide func(t *turn) error) error {
+	var t *turn
+	err := o.db.Update(ctx, lane, func(tx *store.Tx) error {
+		if t != nil {
+			t.release(o.pager) // the engine tries again
+		}
+		var err error
+		t, err = o.turn(tx, partition)
+		if err != nil {
+			return err
+		}
+		err = decide(t)
+		if err != nil {
+			return err
+		}
+		return t.finish()
+	})
+	if t == nil {
+		return err
+	}
+	if err != nil {
+		t.release(o.pager)
+		return err
+	}
+	t.after(ctx, o.pager)
+	for _, l := range t.changes {
+		if tocsin.IsCommand(l.Kind) {
+			o.nudge(partition)
+			break
+		}
+	}
+	return nil
+}
+
+// newID returns an id for a page: it rises with time, and nobody can guess the next one.
+func newID() string { return uuid.Must(uuid.NewV7()).String() }
+
+// Incident carries out a command by a person, a robot or a timer.
+func (o *office) Incident(ctx context.Context, id int64, do, by, note string) (tocsin.Incident, error) {
+	return o.incident(ctx, id, do, by, note, inbound{}, nil)
+}
+
+// incident carries out a command that came by a message, unless that message has been acted on before: then the incident is
+// returned as it is, with errSeen. also, if not nil, is told inside of the turn what the incident was before, and may look around.
+func (o *office) incident(ctx context.Context, id int64, do, by, note string, in inbound, also func(t *turn, before tocsin.Incident) error) (tocsin.Incident, error) {
+	partition, err := o.partitionOf(ctx, func(tx *store.Tx) (int, error) {
+		i, err := tx.Incident(id)
+		return i.Partition, err
+	})
+	if err != nil {
+		return tocsin.Incident{}, err
+	}
+	var out tocsin.Incident
+	err = o.do(ctx, store.Commands, partition, func(t *turn) error {
+		i, err := t.tx.Incident(id)
+		if err != nil {
+			return err
+		}
+		out = i
+		err = t.once(in, tocsin.IncidentID(id))
+		if err != nil {
+			return err
+		}
+		out, err = t.incident(i, do, by, note)
+		if err == nil && also != nil {
+			err = also(t, i)
+		}
+		return err
+	})
+	return out, err
+}
+
+// once refuses with errSeen what a message asked of a thing before. A command without a message is never refused.
+func (t *turn) once(in inbound, of string) error {
+	if in.id == "" {
+		return nil
+	}
+	first, err := t.tx.FirstInbound(in.provider, in.id+" "+of, t.now)
+	if err == nil && !first {
+		err = errSeen
+	}
+	return err
+}
+
+func (o *office) partitionOf(ctx context.Context, find func(*store.Tx) (int, error)) (partition int, err error) {
+	err = o.db.View(ctx, func(tx *store.Tx) error {
+		partition, err = find(tx)
+		return err
+	})
+	return partition, err
+}
+
+// incident decides one command about i and all that follows from it.
+func (t *turn) incident(i tocsin.Incident, do, by, note string) (tocsin.Incident, error) {
+	before := i
+	if do == tocsin.DoAck && i.State == tocsin.Acked && i.AckedBy == by {
+		return i, nil // said twice: once is enough
+	}
+	err := correlate.Command(&i, do, by, t.now)
+	if err != nil {
+		return i, err
+	}
+	a := about{incident: i.ID}
+	l := t.line(a, do, by)
+	l.data.Note = note
+	err = t.tx.PutIncidents([]tocsin.Incident{i})
+	if err != nil {
+		return i, err
+	}
+	switch do {
+	case tocsin.DoAck, tocsin.DoTake:
+		err = t.acked(i, before, by)
+	case tocsin.DoResolve:
+		err = t.closed(i, by)
+	case tocsin.DoUnack, tocsin.DoReopen:
+		err = t.page(i, l, false)
+	case tocsin.DoEscalate:
+		err = t.passOn(before, i, l)
+	}
+	return i, err
+}
+
+// acked stops everything for i, starts the time after which an ack must be renewed, and tells the others who have been woken.
+func (t *turn) acked(i, before tocsin.Incident, by string) error {
+	a := about{incident: i.ID}
+	err := t.stop(a, "acknowledged by "+by)
+	if err != nil {
+		return err
+	}
+	if after := ackTimeout(i); after > 0 {
+		due := i.AckedAt.Add(after)
+		t.timers = append(t.timers,
+			store.Timer{Partition: i.Partition, Kind: store.TimerNudge, Incident: i.ID, DueAt: due.Add(-nudgeBefore)},
+			store.Timer{Partition: i.Partition, Kind: store.TimerAckOut, Incident: i.ID, DueAt: due})
+	}
+	woken, err := t.tx.WokenFor(i.ID, 0)
+	if err != nil {
+		return err
+	}
+	if before.AckedBy != "" && before.AckedBy != by {
+		woken = append(woken, before.AckedBy)
+	}
+	seen := map[string]bool{by: true}
+	for _, name := range woken {
+		if !seen[name] {
+			seen[name] = true
+			t.notify([]string{name}, a, paging.TakenText(t.view(i), t.plan.People[by], t.plan.People[name]))
+		}
+	}
+	return nil
+}
+
+// Ack time-outs by priority (process model, section 7). SEV4 and SEV5 have none.
+const (
+	ackTimeoutMajor = 30 * time.Minute
+	ackTimeoutSEV3  = 4 * time.Hour
+	nudgeBefore     = 5 * time.Minute
+)
+
+func ackTimeout(i tocsin.Incident) time.Duration {
+	switch {
+	case i.Priority <= 2:
+		return ackTimeoutMajor
+	case i.Priority == 3:
+		return ackTimeoutSEV3
+	}
+	return 0
+}
+
+// closed ends paging for an incident that a person resolved.
+func (t *turn) closed(i tocsin.Incident, by string) error {
+	woken, err := t.tx.WokenFor(i.ID, 0)
+	if err != nil {
+		return err
+	}
+	a := about{incident: i.ID}
+	err = t.stop(a, "resolved by "+by)
+	if err != nil {
+		return err
+	}
+	for _, name := range woken {
+		if name != by && name != i.AckedBy {
+			t.notify([]string{name}, a, paging.ClosedText(t.view(i), t.plan.People[by], t.plan.People[name]))
+		}
+	}
+	return nil
+}
+
+// passOn takes the next step of the escalation at once.
+func (t *turn) passOn(before, i tocsin.Incident, l *line) error {
+	timers, err := t.tx.Timers(i.ID, 0)
+	if err != nil {
+		return err
+	}
+	for _, m := range timers {
+		if m.Kind != store.TimerStep {
+			continue
+		}
+		var w paging.Walk
+		err = json.Unmarshal([]byte(m.Data), &w)
+		if err != nil {
+			return fmt.Errorf("timer %d: %w", m.ID, err)
+		}
+		err = t.stop(about{incident: i.ID}, "passed on")
+		if err != nil {
+			return err
+		}
+		return t.walk(w, l)
+	}
+	// Acknowledged before, so no step is pending: go on behind the one that was paged last.
+	pages, err := t.tx.Pages(store.PageFilter{Incident: i.ID, Limit: 1})
+	if err != nil {
+		return err
+	}
+	err = t.stop(about{incident: i.ID}, "passed on")
+	if err != nil {
+		return err
+	}
+	name, why := t.plan.Choose(i.Escalation, i.Team, i.Service)
+	l.paging([]string{why})
+	w := paging.Walk{Escalation: name, Urgency: i.Urgency, Kind: tocsin.KindPage, Lane: laneOf(i.Urgency), Incident: i.ID}
+	if len(pages) > 0 && before.AckedBy != "" {
+		w.Round, w.Step = pages[0].Round, pages[0].Step+1
+	}
+	return t.walk(w, l)
+}
+
+// Major carries out a decision about a candidate or major.
+func (o *office) Major(ctx context.Context, id int64, do, by, note string) (tocsin.Major, error) {
+	m, _, err := o.major(ctx, id, do, by, note, inbound{})
+	return m, err
+}
+
+// major carries out a decision that came by a message; see incident. joined is how many incidents belong to the major by it.
+func (o *office) major(ctx context.Context, id int64, do, by, note string, in inbound) (out tocsin.Major, joined int, err error) {
+	partition, err := o.partitionOf(ctx, func(tx *store.Tx) (int, error) {
+		m, err := tx.Major(id)
+		return m.Partition, err
+	})
+	if err != nil {
+		return out, 0, err
+	}
+	err = o.do(ctx, store.Commands, partition, func(t *turn) error {
+		m, err := t.tx.Major(id)
+		if err != nil {
+			return err
+		}
+		out = m
+		err = t.once(in, tocsin.MajorID(id))
+		if err != nil {
+			return err
+		}
+		out, joined, err = t.major(m, do, by, note)
+		return err
+	})
+	return out, joined, err
+}
+
+// major decides one command about m and all that follows from it.
+func (t *turn) major(m tocsin.Major, do, by, note string) (_ tocsin.Major, joined int, err error) {
+	members, err := t.members(m, do)
+	if err != nil {
+		return m, 0, err
+	}
+	err = correlate.Decide(&m, members, do, by, t.now)
+	if err != nil {
+		return m, 0, err
+	}
+	a := about{major: m.ID}
+	l := t.line(a, do, by)
+	l.data.Note = note
+	err = t.tx.PutMajors([]tocsin.Major{m})
+	if err != nil {
+		return m, 0, err
+	}
+	switch do {
+	case tocsin.DoConfirm:
+		joined, err = t.confirmed(m, members, by, l)
+	case tocsin.DoLooking, tocsin.DoPassOn:
+		err = t.looking(m, do, l)
+	case tocsin.DoLead:
+		err = t.stop(a, "led by "+by)
+	case tocsin.DoReject, tocsin.DoExpire, tocsin.DoResolveMajor:
+		err = t.stop(a, m.State.String()+" by "+by)
+	}
+	return m, joined, err
+}
+
+func (t *turn) members(m tocsin.Major, do string) ([]*tocsin.Incident, error) {
+	if do != tocsin.DoConfirm {
+		return nil, nil
+	}
+	var out []*tocsin.Incident
+	for _, id := range m.Incidents {
+		i, err := t.tx.Incident(id)
+		if errors.Is(err, store.ErrNotFound) {
+			continue // retention took it
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, &i)
+	}
+	return out, nil
+}
+
+// confirmed lets the major take over its incidents: their own pages stop, and the majors' escalation is paged.
+func (t *turn) confirmed(m tocsin.Major, members []*tocsin.Incident, by string, l *line) (joined int, err error) {
+	err = t.stop(about{major: m.ID}, "confirmed by "+by)
+	if err != nil {
+		return 0, err
+	}
+	for _, i := range members {
+		if i.Major != m.ID {
+			continue
+		}
+		joined++
+		err = t.tx.PutIncidents([]tocsin.Incident{*i})
+		if err != nil {
+			return 0, err
+		}
+		err = t.stop(about{incident: i.ID}, "it belongs to a major now")
+		if err != nil {
+			return 0, err
+		}
+	}
+	return joined, t.review(m, tocsin.KindMajor, l)
+}
+
+// looking gives a candidate more time; passed on, the next manager is paged too.
+func (t *turn) looking(m tocsin.Major, do string, l *line) error {
+	a := about{major: m.ID}
+	if do == tocsin.DoLooking {
+		err := t.stop(a, "somebody is looking")
+		if err != nil {
+			return err
+		}
+		t.timers = append(t.timers, t.decideTimer(m))
+		return nil
+	}
+	timers, err := t.tx.Timers(0, m.ID)
+	if err != nil {
+		return err
+	}
+	err = t.stop(a, "passed on")
+	if err != nil {
+		return err
+	}
+	t.timers = append(t.timers, t.decideTimer(m))
+	for _, next := range timers {
+		if next.Kind == store.TimerStep {
+			var w paging.Walk
+			err = json.Unmarshal([]byte(next.Data), &w)
+			if err != nil {
+				return fmt.Errorf("timer %d: %w", next.ID, err)
+			}
+			return t.walk(w, l)
+		}
+	}
+	return t.review(m, tocsin.KindCandidate, l)
+}

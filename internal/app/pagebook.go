@@ -1,0 +1,267 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"tocsin"
+	"tocsin/correlate"
+	"tocsin/internal/store"
+	"tocsin/paging"
+)
+
+// pagebook is the store as the pager sees it.
+type pagebook struct {
+	*office
+}
+
+// Claim takes due pages.
+func (b *pagebook) Claim(ctx context.Context, free map[string]int, lease time.Duration) (pages []tocsin.Page, err error) {
+	err = b.db.Update(ctx, store.Paging, func(tx *store.Tx) error {
+		pages, err = tx.ClaimPages(b.clock.Now(), lease, free, 1)
+		return err
+	})
+	return pages, err
+}
+
+// Compose writes the text of a page from what is true now.
+func (b *pagebook) Compose(ctx context.Context, p tocsin.Page) (m paging.Message, err error) {
+	s := b.setup.Load()
+	person := s.plan.People[p.Person]
+	m = paging.Message{ID: p.ID, Kind: p.Kind, Channel: p.Channel, To: p.Address, Person: person, Expires: p.Expires}
+	err = b.db.View(ctx, func(tx *store.Tx) error {
+		if p.Kind == tocsin.KindNotice {
+			m.Subject, m.Text, m.Priority = paging.NoticeSubject, p.Text, 5
+			return nil
+		}
+		if p.Major != 0 {
+			return b.composeMajor(tx, s, p, &m)
+		}
+		return b.composeIncident(tx, s, p, &m)
+	})
+	return m, err
+}
+
+func (b *pagebook) composeIncident(tx *store.Tx, s *setup, p tocsin.Page, m *paging.Message) error {
+	i, err := tx.Incident(p.Incident)
+	if err != nil {
+		return err
+	}
+	if i.State != tocsin.Triggered || i.Major != 0 {
+		return paging.ErrStale
+	}
+	v := s.view(i, p.Channel, b.clock.Now())
+	v.Unanswered = p.Step == paging.NagStep
+	m.Priority, m.CanAnswer = i.Priority, v.CanReply
+	if p.Channel == paging.Email {
+		v.Alerts, err = alertLines(tx, i.ID)
+		if err != nil {
+			return err
+		}
+		m.Link = s.signed(b.secret, p)
+	}
+	written := paging.IncidentText(p.Channel, v, m.Person)
+	m.Subject, m.Text = written.Subject, written.Text
+	return nil
+}
+
+func (b *pagebook) composeMajor(tx *store.Tx, s *setup, p tocsin.Page, m *paging.Message) error {
+	x, err := tx.Major(p.Major)
+	if err != nil {
+		return err
+	}
+	if p.Kind == tocsin.KindCandidate && x.State != tocsin.Proposed || p.Kind == tocsin.KindMajor && x.State != tocsin.Confirmed {
+		return paging.ErrStale
+	}
+	v := s.majorView(x, p.Channel, b.clock.Now())
+	m.Priority, m.CanAnswer = x.Priority, v.CanReply
+	if p.Channel == paging.Email {
+		m.Link = s.signed(b.secret, p)
+	}
+	written := paging.MajorText(p.Channel, p.Kind, v, m.Person)
+	m.Subject, m.Text = written.Subject, written.Text
+	return nil
+}
+
+// mailAlerts is how many alerts a mail lists.
+const mailAlerts = 10
+
+func alertLines(tx *store.Tx, incident int64) ([]string, error) {
+	var lines []string
+	for a, err := range tx.Alerts(store.AlertFilter{Incident: incident, Status: tocsin.Firing, Limit: mailAlerts}) {
+		if err != nil {
+			return nil, err
+		}
+		lines = append(lines, a.Summary)
+	}
+	return lines, nil
+}
+
+// Save records what became of pages.
+func (b *pagebook) Save(ctx context.Context, fates []paging.Fate) error {
+	return b.db.Update(ctx, store.Paging, func(tx *store.Tx) error {
+		var pages []tocsin.Page
+		for _, f := range fates {
+			if !f.Reported {
+				pages = append(pages, f.Page)
+				continue
+			}
+			p, ok, err := reported(tx, f)
+			if err != nil {
+				return err
+			}
+			if ok {
+				pages = append(pages, p)
+			}
+		}
+		_, err := tx.SavePages(pages)
+		return err
+	})
+}
+
+// reported finds the page that a provider's report is about, and raises its state; ok is false where it says nothing new.
+func reported(tx *store.Tx, f paging.Fate) (p tocsin.Page, ok bool, err error) {
+	if f.Page.ID != "" {
+		p, err = tx.Page(f.Page.ID)
+	} else {
+		p, err = tx.PageByProviderID(f.Page.Provider, f.Page.ProviderID)
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		return p, false, nil // of another installation, or retention took it
+	}
+	if err != nil || p.State.Final() || f.Page.State <= p.State {
+		return p, false, err
+	}
+	p.State, p.EndedAt, p.Error = f.Page.State, f.Page.EndedAt, f.Page.Error
+	if p.ProviderID == "" {
+		p.ProviderID = f.Page.ProviderID
+	}
+	return p, true, nil
+}
+
+// NextDue is when there may be something to claim.
+func (b *pagebook) NextDue(ctx context.Context) (due time.Time, err error) {
+	err = b.db.View(ctx, func(tx *store.Tx) error {
+		due, err = tx.NextPageDue()
+		return err
+	})
+	return due, err
+}
+
+// timersAtOnce bounds how many timers one round fires.
+const timersAtOnce = 200
+
+// FireTimers fires what is due, each in a turn of its own.
+func (b *pagebook) FireTimers(ctx context.Context) (fired int, next time.Time, err error) {
+	var due []store.Timer
+	err = b.db.View(ctx, func(tx *store.Tx) error {
+		due, err = tx.DueTimers(b.clock.Now(), timersAtOnce)
+		if err != nil || len(due) > 0 {
+			return err
+		}
+		next, err = tx.NextTimerDue()
+		return err
+	})
+	if err != nil {
+		return 0, time.Time{}, err
+	}
+	for _, m := range due {
+		err = b.do(ctx, store.Paging, m.Partition, func(t *turn) error {
+			there, err := t.tx.DeleteTimer(m.ID)
+			if err != nil || !there {
+				return err
+			}
+			return t.fire(m)
+		})
+		if err != nil {
+			return fired, time.Time{}, fmt.Errorf("timer %s of incident %d, major %d: %w", m.Kind, m.Incident, m.Major, err)
+		}
+		fired++
+	}
+	return fired, next, nil
+}
+
+// fire does what one timer is for, if it is still wanted.
+func (t *turn) fire(m store.Timer) error {
+	if m.Major != 0 {
+		return t.fireMajor(m)
+	}
+	i, err := t.tx.Incident(m.Incident)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	switch m.Kind {
+	case store.TimerStep:
+		return t.fireStep(m, i)
+	case store.TimerAckOut:
+		if i.State != tocsin.Acked || i.AckedAt.Add(ackTimeout(i)).After(t.now) {
+			return nil
+		}
+		_, err = t.incident(i, tocsin.DoUnack, "timer", "the acknowledgement was not renewed")
+		return err
+	case store.TimerNudge:
+		if i.State == tocsin.Acked {
+			owner := t.plan.People[i.AckedBy]
+			t.notify([]string{i.AckedBy}, about{incident: i.ID}, paging.NudgeText(t.view(i), owner, i.AckedAt.Add(ackTimeout(i))))
+		}
+	}
+	return nil
+}
+
+func (t *turn) fireStep(m store.Timer, i tocsin.Incident) error {
+	if i.State == tocsin.Settled && i.ResolvedBy == tocsin.ByItself && t.now.Sub(i.ResolvedAt) < longestQuiet {
+		m.ID, m.DueAt = 0, t.now.Add(stepLooksAgain) // it may come back as if nothing had been
+		t.timers = append(t.timers, m)
+		return nil
+	}
+	if i.State != tocsin.Triggered || i.Major != 0 {
+		return nil
+	}
+	var w paging.Walk
+	err := json.Unmarshal([]byte(m.Data), &w)
+	if err != nil {
+		return err
+	}
+	w.Urgency, w.Lane = i.Urgency, laneOf(i.Urgency)
+	return t.walk(w, t.line(about{incident: i.ID}, tocsin.ChangePaged, "timer"))
+}
+
+const (
+	longestQuiet   = 10 * time.Minute // after this a recovery lasts, whatever the rule's quiet was: its all-clear has come
+	stepLooksAgain = 5 * time.Second
+)
+
+func (t *turn) fireMajor(m store.Timer) error {
+	x, err := t.tx.Major(m.Major)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	switch m.Kind {
+	case store.TimerDecide:
+		if x.State != tocsin.Proposed || x.DecideBy.After(t.now) {
+			return nil
+		}
+		_, _, err = t.major(x, correlate.OnTimeout(x), "timer", "undecided for "+x.DecideAfter.String())
+		return err
+	case store.TimerStep:
+		if !x.State.Open() {
+			return nil
+		}
+		var w paging.Walk
+		err = json.Unmarshal([]byte(m.Data), &w)
+		if err != nil {
+			return err
+		}
+		return t.walk(w, t.line(about{major: x.ID}, tocsin.ChangePaged, "timer"))
+	}
+	return nil
+}
