@@ -66,6 +66,16 @@ func TestTwoLabelSetsNeverHaveOneKey(t *testing.T) {
 	})
 }
 
+func TestAValueCannotPretendToBeTwoLabels(t *testing.T) {
+	var m Message
+	one := m.LabelKey(tocsin.Labels{{Name: "a", Value: `x",b="y`}}, false)
+	two := m.LabelKey(tocsin.Labels{{Name: "a", Value: "x"}, {Name: "b", Value: "y"}}, false)
+	named := m.LabelKey(tocsin.Labels{{Name: `a="x",b`, Value: "y"}}, true)
+	if one == two || named == two || one == named {
+		t.Errorf("keys %s, %s and %s, want three", one, two, named)
+	}
+}
+
 func same(a, b tocsin.Labels) bool {
 	for i := range a {
 		if a[i] != b[i] {

@@ -21,6 +21,7 @@ func TestScannerRefusesWhatIsNoStrictJSON(t *testing.T) {
 		"UTF-16 without a mark":        {"[\x00]\x00", "byte 0: UTF-16 or UTF-32: send UTF-8"},
 		"UTF-16, big end first":        {"\x00[\x00]", "byte 0: UTF-16 or UTF-32: send UTF-8"},
 		"text that is not UTF-8":       {"[\"a\xff\"]", "byte 2: text that is not UTF-8"},
+		"the same in a longer text":    {"[\"12345678\xff\x80345678\"]", "byte 2: text that is not UTF-8"},
 		"the same behind an escape":    {"[\"\\n\xff\"]", "byte 2: text that is not UTF-8"},
 		"a surrogate alone":            {`["\ud800"]`, "byte 2: text: invalid surrogate pair `\\ud800\"` in string"},
 		"a raw NUL":                    {"[\"a\x00\"]", "byte 3: control character 0x00 in a text: it has to be escaped"},

@@ -49,6 +49,9 @@ func TestWhoSendsIsKnownByItsToken(t *testing.T) {
 			if nameOf(byToken) != tc.byToken || nameOf(byName) != tc.scripts {
 				t.Errorf("by token %q, by name %q, want %q and %q", nameOf(byToken), nameOf(byName), tc.byToken, tc.scripts)
 			}
+			if byJSON, _ := sources.ByCredential(r, JSON); nameOf(byJSON) != tc.scripts {
+				t.Errorf("by token among kind json %q, want %q", nameOf(byJSON), tc.scripts)
+			}
 			if _, ok := sources.ByName(r, "unknown"); ok {
 				t.Error("a source that nobody named is known")
 			}
