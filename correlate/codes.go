@@ -1,24 +1,38 @@
 package correlate
 
-import "time"
+import (
+	"container/heap"
+	"time"
+)
 
-// codes hands out the short numbers that people answer with: the fewest digits that have one free, and none again before
-// CodeRest has passed since its incident ended.
+// codes hands out the short numbers that people answer with: always the smallest that is free, so that what is handed out
+// follows from what is in use, and none again before CodeRest has passed since its incident ended.
 type codes struct {
 	partition, partitions int
 	used                  map[int]int64 // code -> microseconds since which it rests; 0: in use
-	rest                  []resting     // in the order in which they came to rest
-	next                  [10]int       // by number of digits: where to look first
-	count                 [10]int       // by number of digits: how many are used or rest
+	rest                  restHeap      // may name codes that were taken up again since
+	free                  [10]intHeap   // by number of digits: given back; may name codes that are used again
+	fresh                 [10]int       // by number of digits: from here on none was ever taken
 }
 
 type resting struct {
-	code int
 	at   int64
+	code int
 }
 
+const mostDigits = 9
+
 func newCodes(partition, partitions int) codes {
-	return codes{partition: partition, partitions: max(partitions, 1), used: map[int]int64{}}
+	c := codes{partition: partition, partitions: max(partitions, 1), used: map[int]int64{}}
+	for n, low := 2, 10; n <= mostDigits; n, low = n+1, low*10 {
+		c.fresh[n] = c.mine(low)
+	}
+	return c
+}
+
+// mine returns the smallest code from low on that belongs to this partition.
+func (c *codes) mine(low int) int {
+	return low + ((c.partition-low)%c.partitions+c.partitions)%c.partitions
 }
 
 func digits(code int) int {
@@ -29,65 +43,120 @@ func digits(code int) int {
 	return n
 }
 
-// take returns a code that nobody had since CodeRest.
-func (c *codes) take(now int64) int {
+// take returns the smallest code that nobody had since CodeRest; 0 when all are taken.
+func (c *codes) take(now int64, undo func(func())) int {
 	for len(c.rest) > 0 && now-c.rest[0].at >= CodeRest.Microseconds() {
-		if r := c.rest[0]; c.used[r.code] == r.at { // not taken up again meanwhile
-			c.forget(r.code)
+		r := heap.Pop(&c.rest).(resting)
+		undo(func() { heap.Push(&c.rest, r) })
+		if at, is := c.used[r.code]; is && at == r.at { // else it was taken up again meanwhile
+			delete(c.used, r.code)
+			heap.Push(&c.free[digits(r.code)], r.code)
+			undo(func() { c.used[r.code] = r.at })
 		}
-		c.rest = c.rest[1:]
 	}
-	low := 10
-	for d := 2; d < 10; d, low = d+1, low*10 {
-		high := low * 10
-		mine := (high - low) / c.partitions
-		if c.count[d] >= mine {
+	for n, high := 2, 100; n <= mostDigits; n, high = n+1, high*10 {
+		code := c.lowest(n, undo)
+		if code >= high {
 			continue
 		}
-		code := max(c.next[d], low)
-		for range high - low {
-			if code >= high {
-				code = low
-			}
-			_, taken := c.used[code]
-			if !taken && code%c.partitions == c.partition {
-				c.mark(code)
-				c.next[d] = code + 1
-				return code
-			}
-			code++
-		}
+		c.used[code] = 0
+		undo(func() {
+			delete(c.used, code)
+			heap.Push(&c.free[n], code)
+		})
+		return code
 	}
 	return 0
 }
 
-func (c *codes) mark(code int) {
-	if _, is := c.used[code]; !is {
-		c.count[digits(code)]++
+// lowest takes the smallest free code of n digits out of the free ones; it may be one with a digit more: then there is none.
+func (c *codes) lowest(n int, undo func(func())) int {
+	free := &c.free[n]
+	for len(*free) > 0 {
+		code := heap.Pop(free).(int)
+		if _, used := c.used[code]; !used {
+			return code // in used from now on, or in free again after a rollback
+		}
 	}
-	c.used[code] = 0
+	code := c.fresh[n]
+	if digits(code) == n {
+		c.fresh[n] = code + c.partitions
+	}
+	return code
 }
 
-func (c *codes) forget(code int) {
-	if _, is := c.used[code]; is {
-		c.count[digits(code)]--
-		delete(c.used, code)
+// ended lets a code rest from at on; again takes it back into use.
+func (c *codes) ended(code int, at time.Time, undo func(func())) {
+	us := at.UnixMicro()
+	c.set(code, us, undo)
+	if code != 0 {
+		heap.Push(&c.rest, resting{us, code})
 	}
 }
 
-// ended lets a code rest from now on.
-func (c *codes) ended(code int, at time.Time) {
+func (c *codes) again(code int, undo func(func())) { c.set(code, 0, undo) }
+
+func (c *codes) set(code int, to int64, undo func(func())) {
 	if code == 0 {
 		return
 	}
-	c.mark(code)
-	c.used[code] = at.UnixMicro()
-	c.rest = append(c.rest, resting{code, at.UnixMicro()})
+	was, is := c.used[code]
+	c.used[code] = to
+	undo(func() {
+		if is {
+			c.used[code] = was
+		} else {
+			delete(c.used, code)
+		}
+	})
 }
 
-// again takes a code that rests back into use, for an incident that came back.
-func (c *codes) again(code int) {
-	if code != 0 {
-		c.mark(code)
+// load takes over which codes are in use (zero) or rest since when.
+func (c *codes) load(codes map[int]time.Time) {
+	for code, ended := range codes {
+		if code < 10 || digits(code) > mostDigits {
+			continue
+		}
+		c.used[code] = micros(ended)
+		if !ended.IsZero() {
+			heap.Push(&c.rest, resting{micros(ended), code})
+		}
+		if n := digits(code); code >= c.fresh[n] {
+			for x := c.fresh[n]; x < code; x += c.partitions {
+				c.free[n] = append(c.free[n], x)
+			}
+			c.fresh[n] = c.mine(code + 1)
+		}
 	}
+	for n := range c.free {
+		heap.Init(&c.free[n])
+	}
+}
+
+type restHeap []resting
+
+func (h restHeap) Len() int { return len(h) }
+func (h restHeap) Less(i, j int) bool {
+	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].code < h[j].code
+}
+func (h restHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *restHeap) Push(x any)   { *h = append(*h, x.(resting)) }
+func (h *restHeap) Pop() any {
+	old := *h
+	x := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return x
+}
+
+type intHeap []int
+
+func (h intHeap) Len() int           { return len(h) }
+func (h intHeap) Less(i, j int) bool { return h[i] < h[j] }
+func (h intHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *intHeap) Push(x any)        { *h = append(*h, x.(int)) }
+func (h *intHeap) Pop() any {
+	old := *h
+	x := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return x
 }

@@ -1,6 +1,7 @@
 package correlate
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -45,17 +46,19 @@ func Command(i *tocsin.Incident, kind, by string, at time.Time) error {
 			return refused
 		}
 		i.State, i.AckedAt, i.AckedBy = tocsin.Triggered, time.Time{}, ""
+		pagedBy(i, at)
 	case tocsin.DoResolve:
 		if !i.State.Open() {
 			return refused
 		}
 		i.State, i.ResolvedAt, i.ResolvedBy = tocsin.Settled, at, by
 	case tocsin.DoReopen:
-		if i.State != tocsin.Settled {
+		if i.State != tocsin.Settled || at.Sub(i.ResolvedAt) > reopenByHand {
 			return refused
 		}
 		i.State, i.AckedAt, i.AckedBy, i.ResolvedAt, i.ResolvedBy = tocsin.Triggered, time.Time{}, "", time.Time{}, ""
 		i.Reopened++
+		pagedBy(i, at)
 	case tocsin.DoNote:
 	default:
 		return fmt.Errorf("no command %q for an incident", kind)
@@ -63,10 +66,20 @@ func Command(i *tocsin.Incident, kind, by string, at time.Time) error {
 	return nil
 }
 
+// pagedBy says that a command has started the paging of i: group_wait is over.
+func pagedBy(i *tocsin.Incident, at time.Time) {
+	if !i.Paged {
+		i.Paged, i.PageAt = true, at
+	}
+}
+
+// reopenByHand is how long after its end a person may open an incident again; its code is not another's until then.
+const reopenByHand = CodeRest
+
 // Decide is the state table of majors. On DoConfirm the open ones among members become its children.
 func Decide(m *tocsin.Major, members []*tocsin.Incident, kind, by string, at time.Time) error {
 	refused := &StateError{Is: m.State.String(), By: m.DecidedBy, Since: m.DecidedAt}
-	candidate := kind != tocsin.DoResolveMajor
+	candidate := kind != tocsin.DoResolveMajor && kind != tocsin.DoLead
 	switch {
 	case kind == tocsin.DoNote:
 		return nil
@@ -90,6 +103,8 @@ func Decide(m *tocsin.Major, members []*tocsin.Incident, kind, by string, at tim
 	case tocsin.DoPassOn:
 		m.Escalated++
 		m.DecideBy = at.Add(m.DecideAfter)
+	case tocsin.DoLead:
+		m.LedBy = by
 	case tocsin.DoResolveMajor:
 		m.State, m.Phase, m.ResolvedAt = tocsin.MajorResolved, "closed", at
 	default:
@@ -115,43 +130,76 @@ func OnTimeout(m tocsin.Major) string {
 }
 
 // Absorb takes in a command that was committed outside, as its transaction did. What follows from it in other places
-// (scopes) is weighed by the next record or tick.
+// (scopes, majors) is decided by the next record or tick, as of the command's time: NextDue asks for one.
+//
+// The Data of a DoReopen is the incident's row as it stood before, in JSON, for one that ended so long ago that it is
+// forgotten here.
 func (d *Domain) Absorb(c tocsin.Change) {
+	if !tocsin.IsCommand(c.Kind) {
+		return
+	}
+	d.begin()
+	d.absorbing = true
 	switch {
-	case !tocsin.IsCommand(c.Kind):
 	case c.Major != 0:
 		d.absorbMajor(c)
 	case c.Incident != 0:
 		d.absorbIncident(c)
 	}
-	for _, sc := range d.marked {
-		sc.marked = false
-		d.push(micros(c.At), dueWeigh, int64(sc.key.rule), sc)
+	d.absorbing = false
+	if len(d.marked) > 0 {
+		d.pending = max(d.pending, micros(c.At))
 	}
-	d.marked = d.marked[:0]
 }
 
 func (d *Domain) absorbIncident(c tocsin.Change) {
 	i := d.incidents[c.Incident]
+	if i == nil && c.Kind == tocsin.DoReopen {
+		i = d.remember(c)
+	}
 	if i == nil {
 		return
 	}
 	d.saveIncident(i)
 	was := i.State.Open()
 	err := Command(&i.Incident, c.Kind, c.Actor, c.At)
-	if err != nil || was == i.State.Open() {
+	if err != nil {
 		return // refused there too: the line of history is a refusal then
 	}
-	if was {
-		d.countOpen(-1)
-		d.leaveScopes(i)
-		d.endCode(i)
-	} else {
-		d.countOpen(1)
-		d.codes.again(i.Code)
-		d.enterScopes(i, nil)
+	switch is := i.State.Open(); {
+	case was && !is:
+		d.closed(i)
+	case !was && is:
+		d.reopened(i, micros(c.At))
 	}
 	d.arm(i)
+}
+
+// remember takes an incident back into memory that was forgotten; so are its alerts, which have all ended.
+func (d *Domain) remember(c tocsin.Change) *incident {
+	var row tocsin.Incident
+	err := json.Unmarshal(c.Data, &row)
+	if err != nil || row.ID != c.Incident || row.State != tocsin.Settled {
+		return nil
+	}
+	g := d.group(groupKey{row.Rule, row.Group})
+	i := &incident{Incident: row, rule: d.rules.at(row.Rule), grp: g, batch: d.batch, lasting: true}
+	i.Open = 0
+	for _, m := range d.majors {
+		if _, is := slices.BinarySearch(m.Incidents, i.ID); is && m.State.Open() {
+			i.covers++
+		}
+	}
+	d.incidents[i.ID] = i
+	d.saved = append(d.saved, i)
+	d.undo(func() {
+		delete(d.incidents, i.ID)
+		i.State = 0
+	})
+	if g.current == nil || g.current.ID < i.ID {
+		d.setCurrent(g, i)
+	}
+	return i
 }
 
 func (d *Domain) absorbMajor(c tocsin.Change) {
@@ -169,23 +217,19 @@ func (d *Domain) absorbMajor(c tocsin.Change) {
 			}
 		}
 	}
+	open := m.State.Open()
 	err := Decide(&m.Major, members, c.Kind, c.Actor, c.At)
-	if err != nil || m.State.Open() {
+	if err != nil {
 		return
 	}
-	for _, k := range d.scopeKeys() {
-		if sc := d.scopes[k]; sc.major == m {
-			d.decided(sc, m)
-		}
+	for _, x := range members {
+		d.arm(d.incidents[x.ID])
 	}
-}
-
-// scopeKeys returns the keys of all scopes in order.
-func (d *Domain) scopeKeys() []scopeKey {
-	keys := make([]scopeKey, 0, len(d.scopes))
-	for k := range d.scopes {
-		keys = append(keys, k)
+	switch {
+	case open && !m.State.Open():
+		d.majorEnded(m)
+	case c.Kind == tocsin.DoConfirm && m.scope != nil:
+		d.setStale(m.scope, true)
+		d.mark(m.scope)
 	}
-	slices.SortFunc(keys, scopeKey.compare)
-	return keys
 }

@@ -2,7 +2,6 @@ package correlate
 
 import (
 	"cmp"
-	"container/heap"
 	"slices"
 	"time"
 
@@ -14,104 +13,136 @@ import (
 type Domain struct {
 	partition, partitions int
 	rules                 *Rules
-	now                   int64 // microseconds: highest receive time applied
-	offset                int64 // of the record being applied, plus one
-	next                  Counters
-	series                map[tocsin.Fingerprint]*series
-	incidents             map[int64]*incident
-	groups                map[groupKey]*group
-	majors                map[int64]*major
-	scopes                map[scopeKey]*scope
-	syms                  symbols
-	codes                 codes
-	due                   dueHeap
-	firing                int
-	open                  int
+	clock
+	series     map[tocsin.Fingerprint]*series
+	incidents  map[int64]*incident
+	groups     map[groupKey]*group
+	waiting    map[int64]*group // of the alerts that wait for open_when, by id
+	majors     map[int64]*major
+	scopes     map[scopeKey]*scope
+	syms       symbols
+	codes      codes
+	ends       queue[*series] // when alerts end by themselves, and when those that ended are forgotten
+	looks      queue[looked]
+	chunks     map[int64][]*series // by id, for touches
+	emptied    []int64             // chunks that lost their last alert since the last flush of touches
+	touched    []*series           // repeated since the last flush of touches
+	absorbing  bool                // a command is taken in: nothing is decided before the next record
+	rebuilding bool                // scopes are counted anew
 
-	log     []undo // newest last
-	batch   uint32 // entities saved in this batch carry it
-	out     []Effect
-	changed changed
-	marked  []*scope
-	chunks  map[int64][]*series
-	emptied []int64   // chunks that lost their last alert since the last flush of touches
-	touched []*series // repeated since the last flush of touches
+	// Since the last Commit or Rollback:
+	batch    uint32 // what was saved carries its number
+	log      []undo // newest last
+	before   *clock
+	saved    []looked // whose timers a rollback must set again
+	rearmAll bool     // rules changed: all of them
+	out      []Effect
+	changed  changed
 }
 
-// series is one alert in memory, without what only people read.
+// clock is what each batch moves on.
+type clock struct {
+	now     int64 // microseconds: highest receive time applied
+	offset  int64 // of the record being applied, plus one
+	next    Counters
+	firing  int
+	open    int
+	early   int      // ends kept that came before their alerts fired
+	pending int64    // microseconds: the newest command whose scopes are to be weighed at the next record; 0: none
+	marked  []*scope // to be weighed
+	decided bool     // something was decided by what a command may change, though nothing changed
+	held    bool     // Held changed
+}
+
+// series is one alert in memory, without what only people read. Its size is that of an allocation class, 128 bytes.
 type series struct {
 	id       int64
 	fp       tocsin.Fingerprint
-	inc      *incident // nil while it waits in its group
-	grp      *group
-	labels   string // packed; after enrichment
-	content  uint64 // hash of the labels and severity as sent: what tells a plain repeat
-	startsAt int64  // microseconds, all of them
+	inc      *incident // nil while it waits in its group, and for an end that came early
+	labels   string    // packed; after enrichment
+	content  uint64    // hash of the labels and severity as sent: what tells a plain repeat
+	startsAt int64     // microseconds, all of them
 	firstAt  int64
 	lastAt   int64
 	endsAt   int64 // firing: resolves by itself then; resolved: ended then; 0: never
-	count    int64
 	asOf     int64
+	count    uint32
 	host     uint32
 	service  uint32
 	batch    uint32
+	dirty    int32 // place in changed.series, from one; 0: not there
+	pos      int32 // place in the queue of ends, from one
+	at       int32 // place among the firing alerts of inc
 	status   tocsin.Status
 	severity tocsin.Severity
 	touched  bool
-	dirty    bool
+	gone     bool // from memory, or never there
 }
 
 type incident struct {
 	tocsin.Incident
-	rule      *rule
-	grp       *group
-	members   []*series
-	worst     [5]int32 // firing alerts by severity
-	counted   uint64   // a bit for each major rule in whose scopes its alerts count now
-	candidate int64    // the open major or candidate that covers it; 0: none
-	batch     uint32
-	dirty     bool
+	rule    *rule
+	grp     *group
+	firing  []*series // in no order
+	worst   [5]int32  // firing alerts by severity
+	counted uint64    // a bit for each major rule in whose scopes its alerts count now
+	covers  int32     // how many open majors and candidates list it
+	lasting bool      // it has recovered, and that has lasted
+	batch   uint32
+	dirty   bool
+	pos     int32
 }
 
 type groupKey struct{ rule, key string }
 
 type group struct {
-	key     groupKey
-	current *incident // the newest; nil before the first
-	waiting []*series // until open_when holds
-	batch   uint32
+	key      groupKey
+	current  *incident // the newest; nil where none is remembered
+	waiting  []*series // until open_when holds; oldest first
+	hosts    map[uint32]int32
+	services map[uint32]int32 // of those that wait
 }
 
 type major struct {
 	tocsin.Major
+	scope *scope // nil where its rule is gone
 	batch uint32
 	dirty bool
+	pos   int32
 }
 
 // changed collects what must be written at the next commit, each thing once, in the order of first change.
 type changed struct {
-	series    []*series
-	full      map[*series]*tocsin.Alert // new or wholly rewritten rows, with what memory does not keep
+	series    []rewrite
 	incidents []*incident
 	majors    []*major
 	forgotten []*series
 }
 
+// rewrite is the row of one alert.
+type rewrite struct {
+	s      *series
+	full   *tocsin.Alert // a new or wholly rewritten row, with what memory does not keep; nil: a Move is enough
+	key    groupKey      // of a Move, where it has no incident to say so
+	joined string        // what is new about why it is where it is
+}
+
 // undo is one step back: a function, or, on the hot path, the touched fields of a series.
 type undo struct {
-	fn                          func()
-	s                           *series
-	lastAt, endsAt, count, asOf int64
-	touched                     bool
+	fn                   func()
+	s                    *series
+	lastAt, endsAt, asOf int64
+	count                uint32
+	touched              bool
 }
 
 // NewDomain returns the empty state of one of so many partitions, with no rules: every alert is an incident of its own.
 func NewDomain(partition, partitions int) *Domain {
-	none, _ := RuleSet{}.Compile()
+	none, _ := RuleSet{}.Compile() // it has nothing in it that could be wrong
 	return &Domain{
 		partition: partition, partitions: max(partitions, 1), rules: none, batch: 1,
 		series: map[tocsin.Fingerprint]*series{}, incidents: map[int64]*incident{}, groups: map[groupKey]*group{},
-		majors: map[int64]*major{}, scopes: map[scopeKey]*scope{},
+		waiting: map[int64]*group{}, majors: map[int64]*major{}, scopes: map[scopeKey]*scope{}, chunks: map[int64][]*series{},
 		syms: newSymbols(), codes: newCodes(partition, partitions),
 	}
 }
@@ -127,16 +158,23 @@ func (d *Domain) RulesHash() string { return d.rules.hash }
 
 // NextDue returns when Apply should be given a tick at the latest; zero: never.
 func (d *Domain) NextDue() time.Time {
-	for len(d.due) > 0 {
-		e := d.due[0]
-		s, ok := e.obj.(*series)
-		if !ok || s.dueEnds() == e.due {
-			return moment(e.due)
-		}
-		heap.Pop(&d.due) // it was repeated since: look again when it would end now
-		d.push(s.dueEnds(), e.kind, e.id, s)
+	if d.pending != 0 {
+		return moment(d.pending)
 	}
-	return time.Time{}
+	looks, x := d.looks.first()
+	for looks != 0 && x.due(d) != looks {
+		d.looks.put(x.due(d))
+		looks, x = d.looks.first()
+	}
+	ends, s := d.ends.first()
+	for ends != 0 && s.due() != ends {
+		d.ends.put(s.due())
+		ends, s = d.ends.first()
+	}
+	if looks == 0 || ends != 0 && ends < looks {
+		return moment(ends)
+	}
+	return moment(looks)
 }
 
 // number makes an id that is unique among all partitions of a counter that is unique in this one.
@@ -146,6 +184,15 @@ func (d *Domain) number(counter *int64) int64 {
 }
 
 func (d *Domain) undo(fn func()) { d.log = append(d.log, undo{fn: fn}) }
+
+// begin remembers the clock, once a batch.
+func (d *Domain) begin() {
+	if d.before == nil {
+		was := d.clock
+		was.marked = slices.Clone(d.marked)
+		d.before = &was
+	}
+}
 
 // Commit makes everything applied since the last Commit or Rollback final.
 func (d *Domain) Commit() {
@@ -157,6 +204,7 @@ func (d *Domain) Commit() {
 		d.syms.drop(s.host)
 		d.syms.drop(s.service)
 	}
+	d.decided, d.held = false, false
 	d.endBatch()
 }
 
@@ -168,17 +216,37 @@ func (d *Domain) Rollback() {
 			u.fn()
 			continue
 		}
-		u.s.lastAt, u.s.endsAt, u.s.count, u.s.asOf, u.s.touched = u.lastAt, u.endsAt, u.count, u.asOf, u.touched
+		u.s.lastAt, u.s.endsAt, u.s.asOf, u.s.count = u.lastAt, u.endsAt, u.asOf, u.count
 		if !u.touched {
+			u.s.touched = false
 			d.touched = d.touched[:len(d.touched)-1]
 		}
+		d.ends.set(u.s, u.s.due())
+	}
+	if d.before != nil {
+		for _, sc := range d.marked {
+			sc.marked = false
+		}
+		d.clock = *d.before
+		for _, sc := range d.marked {
+			sc.marked = true
+		}
+	}
+	for _, c := range d.changed.series {
+		d.ends.set(c.s, c.s.due())
+	}
+	for _, x := range d.saved {
+		d.arm(x)
+	}
+	if d.rearmAll {
+		d.armAll()
 	}
 	d.endBatch()
 }
 
 func (d *Domain) endBatch() {
-	for _, s := range d.changed.series {
-		s.dirty = false
+	for _, c := range d.changed.series {
+		c.s.dirty = 0
 	}
 	for _, i := range d.changed.incidents {
 		i.dirty = false
@@ -187,35 +255,78 @@ func (d *Domain) endBatch() {
 		m.dirty = false
 	}
 	clear(d.log)
-	d.log = d.log[:0]
-	d.out = nil
-	d.changed = changed{}
+	clear(d.saved)
+	d.log, d.saved = d.log[:0], d.saved[:0]
+	if cap(d.log) > mostKept {
+		d.log = nil
+	}
+	d.out, d.changed, d.before, d.rearmAll = nil, changed{}, nil, false
 	d.batch++
+	if d.batch == 0 {
+		d.renumber()
+	}
+}
+
+// mostKept is how many steps of undo are kept room for from batch to batch.
+const mostKept = 1 << 16
+
+// renumber begins the numbers of batches anew.
+func (d *Domain) renumber() {
+	for _, c := range d.chunks {
+		for _, s := range c {
+			s.batch = 0
+		}
+	}
+	for _, i := range d.incidents {
+		i.batch = 0
+	}
+	for _, m := range d.majors {
+		m.batch = 0
+	}
+	d.batch = 1
 }
 
 // saveSeries marks s as changed; its present value comes back at a rollback.
-func (d *Domain) saveSeries(s *series) {
+func (d *Domain) saveSeries(s *series) *rewrite {
 	if s.batch != d.batch {
 		old := *s
 		s.batch = d.batch
-		d.undo(func() { touched := s.touched; *s = old; s.touched = touched })
+		d.undo(func() {
+			// What has an undo of its own stays as that left it.
+			pos, at, touched, dirty := s.pos, s.at, s.touched, s.dirty
+			*s = old
+			s.pos, s.at, s.touched, s.dirty = pos, at, touched, dirty
+		})
 	}
-	if !s.dirty {
-		s.dirty = true
-		d.changed.series = append(d.changed.series, s)
+	if s.dirty == 0 {
+		d.changed.series = append(d.changed.series, rewrite{s: s})
+		s.dirty = int32(len(d.changed.series))
 	}
+	return &d.changed.series[s.dirty-1]
 }
 
+// saveIncident marks i as changed; its present value comes back at a rollback.
 func (d *Domain) saveIncident(i *incident) {
-	if i.batch != d.batch {
-		old := *i
-		i.batch = d.batch
-		d.undo(func() { *i = old })
-	}
+	d.keepIncident(i)
 	if !i.dirty {
 		i.dirty = true
 		d.changed.incidents = append(d.changed.incidents, i)
 	}
+}
+
+// keepIncident lets the present value of i come back at a rollback; what follows changes nothing that stands in its row.
+func (d *Domain) keepIncident(i *incident) {
+	if i.batch == d.batch {
+		return
+	}
+	old := *i
+	i.batch = d.batch
+	d.saved = append(d.saved, i)
+	d.undo(func() {
+		pos, firing, dirty := i.pos, i.firing, i.dirty
+		*i = old
+		i.pos, i.firing, i.dirty = pos, firing, dirty
+	})
 }
 
 func (d *Domain) saveMajor(m *major) {
@@ -223,20 +334,16 @@ func (d *Domain) saveMajor(m *major) {
 		old := *m
 		old.Incidents = slices.Clone(m.Incidents)
 		m.batch = d.batch
-		d.undo(func() { *m = old })
+		d.saved = append(d.saved, m)
+		d.undo(func() {
+			pos, dirty := m.pos, m.dirty
+			*m = old
+			m.pos, m.dirty = pos, dirty
+		})
 	}
 	if !m.dirty {
 		m.dirty = true
 		d.changed.majors = append(d.changed.majors, m)
-	}
-}
-
-func (d *Domain) saveGroup(g *group) {
-	if g.batch != d.batch {
-		old := *g
-		old.waiting = slices.Clone(g.waiting)
-		g.batch = d.batch
-		d.undo(func() { *g = old })
 	}
 }
 
@@ -250,18 +357,37 @@ func (d *Domain) group(k groupKey) *group {
 	return g
 }
 
+func (d *Domain) setCurrent(g *group, i *incident) {
+	was := g.current
+	g.current = i
+	d.undo(func() { g.current = was })
+}
+
+// dropGroup forgets g when nothing is left of it.
+func (d *Domain) dropGroup(g *group) {
+	if g.current == nil && len(g.waiting) == 0 && d.groups[g.key] == g {
+		delete(d.groups, g.key)
+		d.undo(func() { d.groups[g.key] = g })
+	}
+}
+
 // touch counts a repeat. It writes no row: touches are saved packed, now and then.
 func (d *Domain) touch(s *series, at, ends int64) {
 	d.log = append(d.log, undo{s: s, lastAt: s.lastAt, endsAt: s.endsAt, count: s.count, asOf: s.asOf, touched: s.touched})
+	d.repeated(s, at, ends, d.offset)
+	s.count++
+}
+
+func (d *Domain) repeated(s *series, at, ends, asOf int64) {
 	if !s.touched {
 		s.touched = true
 		d.touched = append(d.touched, s)
 	}
-	if ends != 0 && (s.endsAt == 0 || ends < s.endsAt) {
-		d.push(ends, dueEnds, s.id, s)
+	sooner := ends != 0 && (s.endsAt == 0 || ends < s.endsAt)
+	s.lastAt, s.endsAt, s.asOf = at, ends, asOf
+	if sooner {
+		d.ends.set(s, ends)
 	}
-	s.lastAt, s.endsAt, s.asOf = at, ends, d.offset
-	s.count++
 }
 
 func moment(us int64) time.Time {

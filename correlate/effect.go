@@ -1,6 +1,7 @@
 package correlate
 
 import (
+	"slices"
 	"time"
 
 	"tocsin"
@@ -55,6 +56,8 @@ type Writes struct {
 	Moves     []Move
 	Incidents []tocsin.Incident
 	Majors    []tocsin.Major
+	Held      []Held // all there are, where HeldNew
+	HeldNew   bool   // Held changed; where it is not kept, hold begins anew after a restart
 	Next      Counters
 	SeenAt    time.Time
 }
@@ -68,6 +71,9 @@ type Move struct {
 	Status   tocsin.Status
 	Severity tocsin.Severity
 	Incident int64
+	Rule     string // path of the rule and group key, as in the whole row
+	Group    string
+	Joined   string // Why.Joined, where that is new; "": as it was
 	LastAt   time.Time
 	EndsAt   time.Time
 	Count    int64
@@ -76,38 +82,59 @@ type Move struct {
 
 // Empty reports whether there is nothing to write but repeats.
 func (w *Writes) Empty() bool {
-	return len(w.Alerts)+len(w.Moves)+len(w.Incidents)+len(w.Majors) == 0
+	return len(w.Alerts)+len(w.Moves)+len(w.Incidents)+len(w.Majors) == 0 && !w.HeldNew
 }
 
 // Dirty reports whether anything but repeats was applied since the last Commit.
 func (d *Domain) Dirty() bool {
-	return len(d.changed.series)+len(d.changed.incidents)+len(d.changed.majors)+len(d.changed.forgotten)+len(d.out) > 0
+	c := &d.changed
+	return len(c.series)+len(c.incidents)+len(c.majors)+len(c.forgotten)+len(d.out) > 0 || d.decided || d.held
 }
 
 // Writes returns the rows that changed since the last Commit.
 func (d *Domain) Writes() Writes {
-	w := Writes{Next: d.next, SeenAt: moment(d.now)}
-	for _, s := range d.changed.series {
-		if full := d.changed.full[s]; full != nil {
-			a := *full
-			a.Content = s.content
-			a.Status, a.Severity, a.LastAt, a.EndsAt = s.status, s.severity, moment(s.lastAt), moment(s.endsAt)
-			a.Count, a.AsOf, a.Incident = s.count, s.asOf, s.incident()
-			w.Alerts = append(w.Alerts, a)
-			continue
+	w := Writes{Next: d.next, SeenAt: moment(d.now), HeldNew: d.held}
+	if d.held {
+		w.Held = d.heldNow()
+	}
+	for i := range d.changed.series {
+		c := &d.changed.series[i]
+		if c.full != nil {
+			w.Alerts = append(w.Alerts, c.row())
+		} else {
+			w.Moves = append(w.Moves, c.move())
 		}
-		w.Moves = append(w.Moves, Move{
-			Alert: s.id, Status: s.status, Severity: s.severity, Incident: s.incident(),
-			LastAt: moment(s.lastAt), EndsAt: moment(s.endsAt), Count: s.count, AsOf: s.asOf,
-		})
 	}
 	for _, i := range d.changed.incidents {
 		w.Incidents = append(w.Incidents, i.Incident)
 	}
 	for _, m := range d.changed.majors {
-		w.Majors = append(w.Majors, m.Major)
+		row := m.Major
+		row.Incidents = slices.Clone(m.Incidents)
+		w.Majors = append(w.Majors, row)
 	}
 	return w
+}
+
+func (c *rewrite) row() tocsin.Alert {
+	a, s := *c.full, c.s
+	a.Content, a.Status, a.Severity, a.Incident = s.content, s.status, s.severity, s.incident()
+	a.LastAt, a.EndsAt, a.Count, a.AsOf = moment(s.lastAt), moment(s.endsAt), int64(s.count), s.asOf
+	if c.joined != "" {
+		a.Why.Joined = c.joined
+	}
+	return a
+}
+
+func (c *rewrite) move() Move {
+	s, key := c.s, c.key
+	if s.inc != nil {
+		key = groupKey{s.inc.Rule, s.inc.Group}
+	}
+	return Move{
+		Alert: s.id, Status: s.status, Severity: s.severity, Incident: s.incident(), Rule: key.rule, Group: key.key, Joined: c.joined,
+		LastAt: moment(s.lastAt), EndsAt: moment(s.endsAt), Count: int64(s.count), AsOf: s.asOf,
+	}
 }
 
 func (s *series) incident() int64 {

@@ -9,35 +9,74 @@ import (
 	"tocsin"
 )
 
-// weigh looks at every scope that changed during the record, in the order of first change.
+// weigh looks at every marked scope, in the order of their keys, until none is marked.
 func (d *Domain) weigh() {
-	for _, sc := range d.marked {
-		sc.marked = false
-		d.over(sc)
+	for len(d.marked) > 0 {
+		scs := d.marked
+		d.marked = nil
+		slices.SortFunc(scs, func(a, b *scope) int { return a.key.compare(b.key) })
+		for _, sc := range scs {
+			sc.marked = false
+			d.over(sc)
+			d.tidy(sc)
+		}
 	}
-	d.marked = d.marked[:0]
 }
 
-// over decides on one scope: is it over its limit, for long enough, and not said already?
+// weighPending weighs what commands changed, as of the newest of them: so it makes no difference how many records that
+// changed nothing lay between.
+func (d *Domain) weighPending() {
+	if d.pending == 0 {
+		return
+	}
+	now := d.now
+	d.now, d.pending = d.pending, 0
+	again := slices.Clone(d.marked)
+	d.weigh()
+	if d.now < now { // the clocks disagree: what fell due between is seen at once
+		for _, sc := range again {
+			d.mark(sc)
+		}
+	}
+	d.now = now
+}
+
+// tidy forgets a scope of which nothing is left, and sets the timer of any other.
+func (d *Domain) tidy(sc *scope) {
+	if sc.restUntil != 0 && sc.restUntil <= d.now {
+		until, level := sc.restUntil, sc.restLevel
+		sc.restUntil, sc.restLevel = 0, tocsin.Measures{}
+		d.undo(func() { sc.restUntil, sc.restLevel = until, level })
+	}
+	d.saved = append(d.saved, sc)
+	d.arm(sc)
+	if sc.major == nil && sc.restUntil == 0 && len(sc.incidents) == 0 && d.scopes[sc.key] == sc {
+		delete(d.scopes, sc.key)
+		d.undo(func() { d.scopes[sc.key] = sc })
+	}
+}
+
+// over decides on one scope: is it over its limit, for long enough, and not said already? What it decides follows from the
+// state and the time alone: to weigh twice is to weigh once.
 func (d *Domain) over(sc *scope) {
 	if sc.major != nil {
 		d.follow(sc)
-		return
+		if sc.major != nil {
+			return
+		}
 	}
 	now := d.measure(sc)
 	if !reached(sc.rule, now) {
 		d.setOver(sc, 0)
 		return
 	}
-	switch {
-	case sc.overSince == 0:
-		d.setOver(sc, d.now)
-		if sc.rule.Hold > 0 {
-			d.push(sc.holdDue(), dueHold, int64(sc.key.rule), sc)
+	if hold := sc.rule.Hold.Microseconds(); hold > 0 {
+		if sc.overSince == 0 {
+			d.setOver(sc, d.now)
+		}
+		if d.now < sc.overSince+hold {
 			return
 		}
-	case d.now < sc.overSince+sc.rule.Hold.Microseconds():
-		return
 	}
 	if d.now < sc.restUntil && !grown(now, sc.restLevel) || d.covered(sc) {
 		return
@@ -48,15 +87,9 @@ func (d *Domain) over(sc *scope) {
 func (d *Domain) setOver(sc *scope, since int64) {
 	if was := sc.overSince; was != since {
 		sc.overSince = since
+		d.held = true
 		d.undo(func() { sc.overSince = was })
 	}
-}
-
-func (sc *scope) holdDue() int64 {
-	if sc.overSince == 0 || sc.major != nil {
-		return 0
-	}
-	return sc.overSince + sc.rule.Hold.Microseconds()
 }
 
 func (d *Domain) measure(sc *scope) tocsin.Measures {
@@ -67,7 +100,7 @@ func (d *Domain) measure(sc *scope) tocsin.Measures {
 	return m
 }
 
-// reached reports whether any of the rule's any, or all of its all, are reached.
+// reached reports whether one of the rule's any, or each of its all, is reached.
 func reached(r *majorRule, m tocsin.Measures) bool {
 	pairs := func(l tocsin.Measures) [4][2]int {
 		return [4][2]int{{m.Hosts, l.Hosts}, {m.Services, l.Services}, {m.Incidents, l.Incidents}, {m.Users, l.Users}}
@@ -95,10 +128,10 @@ func grown(now, was tocsin.Measures) bool {
 	return more(now.Hosts, was.Hosts) || more(now.Services, was.Services) || more(now.Incidents, was.Incidents) || more(now.Users, was.Users)
 }
 
-// covered reports whether every incident of the scope is already in an open major or candidate of another one.
+// covered reports whether every incident of the scope is already in an open major or candidate, of another scope.
 func (d *Domain) covered(sc *scope) bool {
 	for id := range sc.incidents {
-		if i := d.incidents[id]; i != nil && i.Major == 0 && i.candidate == 0 {
+		if i := d.incidents[id]; i != nil && i.covers == 0 {
 			return false
 		}
 	}
@@ -106,10 +139,7 @@ func (d *Domain) covered(sc *scope) bool {
 }
 
 func (d *Domain) propose(sc *scope, now tocsin.Measures) {
-	next := d.next
-	d.undo(func() { d.next = next })
 	ids := sorted(sc.incidents)
-	m := &major{batch: d.batch, dirty: true}
 	for _, id := range ids {
 		if i := d.incidents[id]; i != nil && (now.Since.IsZero() || i.OpenedAt.Before(now.Since)) {
 			now.Since = i.OpenedAt
@@ -120,18 +150,23 @@ func (d *Domain) propose(sc *scope, now tocsin.Measures) {
 	if limits == (tocsin.Measures{}) {
 		limits = r.All
 	}
+	m := &major{batch: d.batch, dirty: true, scope: sc}
 	m.Major = tocsin.Major{
 		ID: d.number(&d.next.Major), Partition: d.partition, State: tocsin.Proposed, Title: scopeText(sc.labels), Rule: r.Name,
 		Scope: sc.labels, Priority: r.Priority, Escalation: r.Escalation, Action: r.Action, OnTimeout: r.OnTimeout,
 		DecideAfter: r.DecideAfter, Measures: now, Peak: now, Limits: limits,
-		ProposedAt: moment(d.now), DecideBy: moment(d.now).Add(r.DecideAfter), Code: d.codes.take(d.now),
+		ProposedAt: moment(d.now), DecideBy: moment(d.now).Add(r.DecideAfter), Code: d.codes.take(d.now, d.undo),
 	}
-	code := m.Code
 	d.majors[m.ID] = m
 	sc.major = m
 	d.changed.majors = append(d.changed.majors, m)
-	d.undo(func() { delete(d.majors, m.ID); sc.major = nil; d.codes.forget(code) })
-	why := fmt.Sprintf("%s over %s in %s", said(now), said(limits), r.Window)
+	d.undo(func() {
+		delete(d.majors, m.ID)
+		sc.major = nil
+		d.looks.set(m, 0)
+	})
+	d.setOver(sc, 0)
+	why := fmt.Sprintf("%s over %s in %s", said(now), said(limits), short(r.Window))
 	if r.Action == "promote" {
 		m.State, m.Phase, m.DecidedAt, m.DecidedBy = tocsin.Confirmed, "identify", moment(d.now), "rule "+r.Name
 		d.say(Effect{Kind: Promoted, Major: m.ID, Summary: m.Title, Why: why})
@@ -170,21 +205,34 @@ func said(m tocsin.Measures) string {
 func (d *Domain) cover(m *major, i *incident) {
 	if at, is := slices.BinarySearch(m.Incidents, i.ID); !is {
 		d.saveMajor(m)
-		m.Incidents = slices.Insert(slices.Clone(m.Incidents), at, i.ID)
+		m.Incidents = slices.Insert(m.Incidents, at, i.ID)
+		d.keepIncident(i)
+		i.covers++
 	}
-	if i.candidate == 0 {
-		i.candidate = m.ID
-		d.undo(func() { i.candidate = 0 })
-	}
-	if m.State == tocsin.Confirmed && i.Major == 0 && i.State.Open() {
+	if m.State == tocsin.Confirmed && i.State.Open() && !d.inMajor(i) {
 		d.saveIncident(i)
 		i.Major = m.ID
 		d.say(Effect{Kind: Subsumed, Incident: i.ID, Major: m.ID, Summary: i.Title, Why: "it belongs to the major " + m.Title})
 	}
 }
 
-// follow keeps the largest measures of an open major, and lets a candidate lapse of which nothing is left.
+// inMajor reports whether a major that is under way has taken i over.
+func (d *Domain) inMajor(i *incident) bool {
+	m := d.majors[i.Major]
+	return m != nil && m.State == tocsin.Confirmed
+}
+
+// follow lets an open major list what came to its scope, keeps its largest measures, and lets a candidate lapse of which
+// nothing is left.
 func (d *Domain) follow(sc *scope) {
+	if sc.stale {
+		d.setStale(sc, false)
+		for _, id := range sorted(sc.incidents) {
+			if i := d.incidents[id]; i != nil {
+				d.cover(sc.major, i)
+			}
+		}
+	}
 	m, now := sc.major, d.measure(sc)
 	p := m.Peak
 	p.Hosts, p.Services, p.Incidents, p.Users = max(p.Hosts, now.Hosts), max(p.Services, now.Services), max(p.Incidents, now.Incidents), max(p.Users, now.Users)
@@ -197,64 +245,55 @@ func (d *Domain) follow(sc *scope) {
 		d.saveMajor(m)
 		m.State, m.DecidedAt, m.DecidedBy = tocsin.Expired, moment(d.now), tocsin.ByItself
 		d.say(Effect{Kind: Lapsed, Major: m.ID, Summary: m.Title, Why: "all its incidents have ended or grown old"})
-		d.decided(sc, m)
+		d.majorEnded(m)
 	}
 }
 
-// decided lets the scope go after its major has ended: it rests, so that the same is not proposed at once again.
-func (d *Domain) decided(sc *scope, m *major) {
-	major, until, level := sc.major, sc.restUntil, sc.restLevel
-	d.undo(func() { sc.major, sc.restUntil, sc.restLevel = major, until, level })
-	sc.major = nil
-	sc.restUntil, sc.restLevel = m.DecidedAt.Add(sc.rule.Cooldown).UnixMicro(), m.Peak
-	if !m.ResolvedAt.IsZero() {
-		sc.restUntil = m.ResolvedAt.Add(sc.rule.Cooldown).UnixMicro()
+// endedAt is when m ended.
+func (m *major) endedAt() time.Time {
+	if m.ResolvedAt.After(m.DecidedAt) {
+		return m.ResolvedAt
 	}
-	d.setOver(sc, 0)
-	d.endMajorCode(m)
+	return m.DecidedAt
+}
+
+// restUntil is until when the scope of m, which has ended, is not proposed again.
+func (m *major) restUntil() int64 {
+	if m.scope == nil {
+		return m.endedAt().UnixMicro()
+	}
+	return m.endedAt().Add(m.scope.rule.Cooldown).UnixMicro()
+}
+
+// due is when m, which has ended, is forgotten: when its scope has rested.
+func (m *major) due(d *Domain) int64 {
+	if m.State.Open() || d.majors[m.ID] != m {
+		return 0
+	}
+	return m.restUntil()
+}
+
+func (m *major) fire(d *Domain) {
+	delete(d.majors, m.ID)
+	d.saved = append(d.saved, m)
+	d.undo(func() { d.majors[m.ID] = m })
+}
+
+// majorEnded lets the scope of m go, which has ended: it rests, so that the same is not proposed at once again.
+func (d *Domain) majorEnded(m *major) {
+	d.codes.ended(m.Code, m.endedAt(), d.undo)
 	for _, id := range m.Incidents {
-		if i := d.incidents[id]; i != nil && i.candidate == m.ID {
-			i.candidate = 0
-			d.undo(func() { i.candidate = m.ID })
+		if i := d.incidents[id]; i != nil {
+			d.keepIncident(i)
+			i.covers--
 		}
 	}
-}
-
-func (d *Domain) endMajorCode(m *major) {
-	code, at := m.Code, m.DecidedAt
-	if m.ResolvedAt.After(at) {
-		at = m.ResolvedAt
+	if sc := m.scope; sc != nil && sc.major == m {
+		until, level := sc.restUntil, sc.restLevel
+		d.undo(func() { sc.major, sc.restUntil, sc.restLevel = m, until, level })
+		sc.major, sc.restUntil, sc.restLevel = nil, m.restUntil(), m.Peak
+		d.setStale(sc, false)
 	}
-	d.codes.ended(code, at)
-	d.undo(func() { d.codes.again(code) })
+	d.arm(m)
+	d.markAll()
 }
-
-// link finds the scope of m again after the scopes were made anew or loaded.
-func (d *Domain) link(m *major) {
-	for n, r := range d.rules.majors {
-		if r.Name != m.Rule {
-			continue
-		}
-		sc := d.scopeFor(n, m.Scope)
-		if sc == nil {
-			continue
-		}
-		if m.State.Open() {
-			was := sc.major
-			d.undo(func() { sc.major = was })
-			sc.major = m
-			for _, id := range m.Incidents {
-				if i := d.incidents[id]; i != nil && i.candidate == 0 {
-					i.candidate = m.ID
-				}
-			}
-			continue
-		}
-		if until := m.DecidedAt.Add(r.Cooldown).UnixMicro(); until > sc.restUntil {
-			sc.restUntil, sc.restLevel = until, m.Peak
-		}
-	}
-}
-
-// Cooldown of majors that a load must look back for.
-const longestCooldown = 24 * time.Hour

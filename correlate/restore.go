@@ -1,6 +1,7 @@
 package correlate
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -16,14 +17,18 @@ type Snapshot struct {
 	Incidents []tocsin.Incident
 	Majors    []tocsin.Major    // open ones, and those decided within LookBack
 	Codes     map[int]time.Time // when the incident or major of a code ended, within CodeRest; zero: it is open
+	Held      []Held            // as last written
+	CommandAt time.Time         // of the newest command that the rows contain; zero: none
 }
 
-// LookBack is how long ago an incident or a major may have ended and still be part of a Snapshot.
+// LookBack is how long before Snapshot.SeenAt an incident, an alert or a major may have ended and still be part of the
+// Snapshot. What is older is ignored.
 func (r *Rules) LookBack() time.Duration {
-	back := DefaultReopen
+	back := max(keepEarly, DefaultReopen)
 	for _, x := range r.byPath {
 		back = max(back, x.reopen, x.quiet)
 	}
+	back += HandReopen
 	for _, m := range r.majors {
 		back = max(back, m.Cooldown)
 	}
@@ -37,92 +42,114 @@ func Restore(partition, partitions int, s Snapshot) *Domain {
 		d.rules = s.Rules
 	}
 	d.next, d.now, d.offset = s.Next, micros(s.SeenAt), s.Offset
-	slices.SortFunc(s.Incidents, func(a, b tocsin.Incident) int { return int(a.ID - b.ID) })
-	for _, x := range s.Incidents {
+	if at := micros(s.CommandAt); at > d.now {
+		d.pending = at
+	}
+	incidents := slices.SortedFunc(slices.Values(s.Incidents), func(a, b tocsin.Incident) int { return cmp.Compare(a.ID, b.ID) })
+	for _, x := range incidents {
 		i := &incident{Incident: x, rule: d.rules.at(x.Rule)}
-		i.Open, i.Alerts = 0, x.Alerts
-		g := d.group(groupKey{x.Rule, x.Group})
-		i.grp, g.current = g, i
+		i.Open = 0
+		i.lasting = x.State == tocsin.Settled && x.ResolvedBy == tocsin.ByItself && x.ResolvedAt.Add(i.rule.quiet).UnixMicro() <= d.now
+		if !x.State.Open() && i.forgetAt() <= d.now {
+			continue
+		}
+		i.grp = d.group(groupKey{x.Rule, x.Group})
+		i.grp.current = i
 		d.incidents[x.ID] = i
 		if x.State.Open() {
 			d.open++
 		}
 	}
 	for _, x := range s.Majors {
-		d.majors[x.ID] = &major{Major: x}
+		m := &major{Major: x}
+		m.Incidents = slices.Clone(x.Incidents)
+		d.majors[x.ID] = m
 	}
-	for code, ended := range s.Codes {
-		d.codes.mark(code)
-		if !ended.IsZero() {
-			d.codes.used[code] = ended.UnixMicro()
-			d.codes.rest = append(d.codes.rest, resting{code, ended.UnixMicro()})
+	d.codes.load(s.Codes)
+	for _, h := range s.Held {
+		n := slices.IndexFunc(d.rules.majors, func(r *majorRule) bool { return r.Name == h.Rule })
+		if n < 0 {
+			continue
+		}
+		if sc := d.scopeOf(n, h.Scope); sc != nil {
+			sc.overSince = micros(h.Since)
 		}
 	}
-	slices.SortFunc(d.codes.rest, func(a, b resting) int { return int(a.at - b.at) })
 	return d
 }
 
-// AddAlert brings one alert of a snapshot: one that fires, or one that ended and whose incident is in the snapshot.
-// Rows may come in any order.
+// AddAlert brings one alert of a snapshot: one that fires, or one that ended within LookBack. Rows may come in any order.
 func (d *Domain) AddAlert(a *tocsin.Alert) {
 	i := d.incidents[a.Incident]
-	if i == nil && a.Status != tocsin.Firing {
-		return
-	}
 	s := &series{
-		id: a.ID, fp: a.Fingerprint, inc: i, labels: d.syms.pack(a.Labels), content: a.Content,
+		id: a.ID, fp: a.Fingerprint, inc: i, content: a.Content,
 		startsAt: micros(a.StartsAt), firstAt: micros(a.FirstAt), lastAt: micros(a.LastAt), endsAt: micros(a.EndsAt),
-		count: a.Count, asOf: a.AsOf, host: d.syms.hold(tocsin.HostOf(a.Labels)), service: d.syms.hold(a.Labels.Get("service")),
-		status: a.Status, severity: a.Severity,
+		count: uint32(a.Count), asOf: a.AsOf, status: a.Status, severity: severityOf(&tocsin.Event{Severity: a.Severity}),
 	}
+	early := i == nil && a.Incident == 0 && a.Rule == "" // no rule ever saw it
+	switch {
+	case s.status == tocsin.Firing:
+		d.firing++
+	case s.status != tocsin.Resolved || i == nil && !early || s.due() <= d.now:
+		return
+	case early:
+		d.early++
+	}
+	s.labels = d.syms.pack(a.Labels)
+	s.host, s.service = d.syms.hold(tocsin.HostOf(a.Labels)), d.syms.hold(a.Labels.Get("service"))
 	if old := d.series[s.fp]; old == nil || old.id < s.id {
 		d.series[s.fp] = s
 	}
 	d.keepChunk(s)
-	if s.status == tocsin.Firing {
-		d.firing++
-	}
-	if i == nil {
+	switch {
+	case s.status != tocsin.Firing:
+	case i == nil:
 		g := d.group(groupKey{a.Rule, a.Group})
-		s.grp = g
-		g.waiting = append(g.waiting, s)
-		return
-	}
-	i.members = append(i.members, s)
-	if s.status == tocsin.Firing {
+		g.add(s)
+		d.waiting[s.id] = g
+	default:
 		i.Open++
 		i.worst[s.severity]++
+		i.add(s)
 	}
 }
 
 // Ready ends a load: everything that is derived is derived.
 func (d *Domain) Ready() {
-	for _, id := range sorted(d.incidents) {
-		i := d.incidents[id]
-		slices.SortFunc(i.members, func(a, b *series) int { return int(a.id - b.id) })
-		for _, s := range i.members {
-			d.push(s.dueEnds(), dueEnds, s.id, s)
+	held := d.scopes
+	for _, m := range d.majors {
+		if !m.State.Open() {
+			continue
 		}
-	}
-	for _, g := range d.groups {
-		slices.SortFunc(g.waiting, func(a, b *series) int { return int(a.id - b.id) })
-		for _, s := range g.waiting {
-			d.push(s.dueEnds(), dueEnds, s.id, s)
+		for _, id := range m.Incidents {
+			if i := d.incidents[id]; i != nil {
+				i.covers++
+			}
 		}
 	}
 	d.rebuildScopes()
-	for _, id := range sorted(d.incidents) {
-		d.arm(d.incidents[id])
+	for k, sc := range held {
+		if now := d.scopes[k]; now != nil && now.major == nil {
+			now.overSince = sc.overSince
+		}
 	}
-	for _, k := range d.scopeKeys() {
-		d.push(d.now+1, dueWeigh, int64(k.rule), d.scopes[k])
+	for _, m := range d.majors {
+		if !m.State.Open() && m.due(d) <= d.now {
+			delete(d.majors, m.ID)
+		}
+	}
+	d.armAll()
+	if len(d.marked) > 0 {
+		d.pending = max(d.pending, d.now)
 	}
 	d.endBatch()
 }
 
 // Retouch takes in again what the events of a record before the snapshot's offset said of alerts that only repeated: no row
-// was written for those.
+// was written for those. The rules in force must be those that were when the record was applied: a Worker sees to it by
+// writing the touches before each change of rules.
 func (d *Domain) Retouch(r Record) {
+	var again []*series
 	for n := range r.Events {
 		e := &r.Events[n]
 		s := d.series[e.Fingerprint]
@@ -130,16 +157,11 @@ func (d *Domain) Retouch(r Record) {
 			continue
 		}
 		at := max(r.At.UnixMicro(), s.lastAt)
-		s.lastAt, s.asOf = at, r.Offset+1
+		d.repeated(s, at, endsOf(d.ruleOf(s), e, at), s.asOf)
 		s.count++
-		if !e.EndsAt.IsZero() {
-			s.endsAt = max(e.EndsAt.UnixMicro(), at+1)
-		} else if rule := s.rule(); rule != nil && rule.autoResolve > 0 {
-			s.endsAt = at + rule.autoResolve.Microseconds()
-		}
-		if !s.touched {
-			s.touched = true
-			d.touched = append(d.touched, s)
-		}
+		again = append(again, s)
+	}
+	for _, s := range again {
+		s.asOf = r.Offset + 1 // only now: a record may repeat an alert more than once
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -172,6 +173,9 @@ func (rs RuleSet) Compile() (*Rules, error) {
 	rest := *base
 	rest.path = ruleUnmatched
 	r.rest = &rest
+	if _, taken := r.byPath[ruleUnmatched]; taken {
+		errs = append(errs, fmt.Errorf("rule %s: the name is taken by what no rule claims", ruleUnmatched))
+	}
 	r.byPath[ruleUnmatched] = r.rest
 	if len(rs.Majors) > maxMajorRules {
 		errs = append(errs, fmt.Errorf("majors: %d rules, at most %d are taken", len(rs.Majors), maxMajorRules))
@@ -184,9 +188,19 @@ func (rs RuleSet) Compile() (*Rules, error) {
 		if len(m.Scope) == 0 {
 			errs = append(errs, fmt.Errorf("majors[%d] %s: scope: needs a label", i, m.Name))
 		}
+		if m.Hold < 0 || m.Window < 0 || m.Cooldown < 0 {
+			errs = append(errs, fmt.Errorf("majors[%d] %s: a length of time is negative", i, m.Name))
+		}
+		if slices.ContainsFunc(rs.Majors[:i], func(o MajorRule) bool { return o.Name == m.Name }) {
+			errs = append(errs, fmt.Errorf("majors[%d] %s stands twice", i, m.Name))
+		}
 		r.majors = append(r.majors, &majorRule{m, ms})
 	}
-	return r, errors.Join(errs...)
+	err = errors.Join(errs...)
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // ParseRules compiles a rule set from the JSON that Hash gave.
@@ -230,6 +244,11 @@ func (r *Rules) compile(parent *rule, x Rule) (*rule, error) {
 	take(&c.autoResolve, x.AutoResolve)
 	if x.OpenWhen != nil {
 		c.openWhen = *x.OpenWhen
+	}
+	for _, l := range []time.Duration{c.window, c.groupWait, c.quiet, c.reopen, c.autoResolve, c.openWhen.Within} {
+		if l < 0 {
+			err = errors.Join(err, fmt.Errorf("rule %s: a length of time is negative", c.path))
+		}
 	}
 	for sev, u := range x.Urgency.each() {
 		c.urgency[sev] = u
@@ -326,7 +345,7 @@ func (r *Rules) enriched(ls tocsin.Labels) (tocsin.Labels, map[string]string) {
 
 // group returns the values of c's group_by in ls: as compared, and as said. Without any of them the alert stands alone.
 func (c *rule) group(ls tocsin.Labels, fp tocsin.Fingerprint) (key string, said map[string]string) {
-	var b strings.Builder
+	var b []byte
 	for _, n := range c.groupBy {
 		v := ls.Get(n)
 		if v == "" {
@@ -336,13 +355,39 @@ func (c *rule) group(ls tocsin.Labels, fp tocsin.Fingerprint) (key string, said 
 			said = map[string]string{}
 		}
 		said[n] = v
-		b.WriteString(n)
-		b.WriteByte(0xff)
-		b.WriteString(v)
-		b.WriteByte(0xfe)
+		if len(b) > 0 {
+			b = append(b, ',')
+		}
+		b = append(append(b, n...), '=')
+		b = strconv.AppendQuote(b, v)
 	}
 	if said == nil {
-		return "alone:" + fp.String(), nil
+		return alone + fp.String(), nil
 	}
-	return b.String(), said
+	return string(b), said
+}
+
+// alone begins the group key of an alert that has none of its rule's labels.
+const alone = "alone:"
+
+// groupSaid reads the values back from a group key.
+func groupSaid(key string) map[string]string {
+	var said map[string]string
+	for key != "" && !strings.HasPrefix(key, alone) {
+		name, rest, _ := strings.Cut(key, "=")
+		quoted, err := strconv.QuotedPrefix(rest)
+		if err != nil {
+			return said
+		}
+		value, err := strconv.Unquote(quoted)
+		if err != nil {
+			return said
+		}
+		if said == nil {
+			said = map[string]string{}
+		}
+		said[name] = value
+		key = strings.TrimPrefix(rest[len(quoted):], ",")
+	}
+	return said
 }

@@ -2,7 +2,9 @@ package correlate
 
 import (
 	"cmp"
+	"slices"
 	"strings"
+	"time"
 
 	"tocsin"
 )
@@ -29,10 +31,19 @@ type scope struct {
 	services  map[uint32]int32
 	incidents map[int64]int32
 	major     *major // open for this scope; nil: none
-	overSince int64  // microseconds; since when it has been over its limit, for hold; 0: it is not
-	restUntil int64  // not proposed again before this, unless ...
+	stale     bool   // major may not list all incidents
+	overSince int64  // microseconds; since when it has been over its limit, where hold is asked; 0: it is not
+	restUntil int64  // not proposed again before this, unless it grew over restLevel
 	restLevel tocsin.Measures
-	marked    bool // to be weighed at the end of the record
+	marked    bool // to be weighed
+	pos       int32
+}
+
+// Held is a scope that is over the limit of a rule with hold, but not yet for long enough.
+type Held struct {
+	Rule  string        `json:"rule"`
+	Scope tocsin.Labels `json:"scope"`
+	Since time.Time     `json:"since"`
 }
 
 // scopeFor returns the scope of major rule n that an alert with labels ls counts in; nil: it has none there.
@@ -41,8 +52,13 @@ func (d *Domain) scopeFor(n int, ls tocsin.Labels) *scope {
 	if !matches(m.matchers, ls) {
 		return nil
 	}
+	return d.scopeOf(n, ls)
+}
+
+// scopeOf returns the scope of major rule n that has the values that ls has; nil where a label is missing.
+func (d *Domain) scopeOf(n int, ls tocsin.Labels) *scope {
+	m := d.rules.majors[n]
 	var b strings.Builder
-	scoped := make(tocsin.Labels, 0, len(m.Scope))
 	for _, name := range m.Scope {
 		v := ls.Get(name)
 		if v == "" {
@@ -50,90 +66,85 @@ func (d *Domain) scopeFor(n int, ls tocsin.Labels) *scope {
 		}
 		b.WriteString(v)
 		b.WriteByte(0xff)
-		scoped = append(scoped, tocsin.Label{Name: name, Value: v})
 	}
 	k := scopeKey{n, b.String()}
 	sc := d.scopes[k]
 	if sc == nil {
-		scoped, _ = scoped.Normalize()
-		sc = &scope{key: k, rule: m, labels: scoped, hosts: map[uint32]int32{}, services: map[uint32]int32{}, incidents: map[int64]int32{}}
+		sc = &scope{key: k, rule: m, hosts: map[uint32]int32{}, services: map[uint32]int32{}, incidents: map[int64]int32{}}
+		for _, name := range m.Scope {
+			sc.labels = append(sc.labels, tocsin.Label{Name: name, Value: ls.Get(name)})
+		}
+		slices.SortFunc(sc.labels, func(a, b tocsin.Label) int { return cmp.Compare(a.Name, b.Name) })
 		d.scopes[k] = sc
-		d.undo(func() { delete(d.scopes, k) })
+		d.undo(func() { delete(d.scopes, k); d.looks.set(sc, 0) })
 	}
 	return sc
 }
 
-// enterScopes counts the firing alert s of i in every scope; where i did not count, all its firing alerts come in again.
-func (d *Domain) enterScopes(i *incident, s *series) {
-	if len(d.rules.majors) == 0 || !i.State.Open() {
+// enter lets i count under each major rule whose window its newest alert is in at now: all its firing alerts come in.
+func (d *Domain) enter(i *incident, now int64) {
+	if !i.State.Open() {
 		return
 	}
+	entered := uint64(0)
+	for n, m := range d.rules.majors {
+		if i.counted&(1<<n) == 0 && now <= i.NewestAt.Add(m.Window).UnixMicro() {
+			entered |= 1 << n
+		}
+	}
+	if entered == 0 {
+		return
+	}
+	d.keepIncident(i)
+	i.counted |= entered
+	for _, s := range i.firing {
+		d.count(i, s, entered, 1)
+	}
+}
+
+// leave lets i count no longer under the major rules of the bits of which.
+func (d *Domain) leave(i *incident, which uint64) {
+	which &= i.counted
+	if which == 0 {
+		return
+	}
+	d.keepIncident(i)
+	for _, s := range i.firing {
+		d.count(i, s, which, -1)
+	}
+	i.counted &^= which
+}
+
+// count adds a firing alert of i to its scopes under the major rules of the bits of which, or takes it out.
+func (d *Domain) count(i *incident, s *series, which uint64, by int32) {
+	if which == 0 {
+		return
+	}
+	ls := d.syms.labels(s.labels)
 	for n := range d.rules.majors {
-		if i.counted&(1<<n) != 0 {
-			if s != nil {
-				d.countIn(n, i, s, 1)
-			}
+		if which&(1<<n) == 0 {
 			continue
 		}
-		i.counted |= 1 << n
-		for _, m := range i.members {
-			if m.status == tocsin.Firing && m.inc == i {
-				d.countIn(n, i, m, 1)
-			}
+		sc := d.scopeFor(n, ls)
+		if sc == nil {
+			continue
 		}
-	}
-	d.push(d.ageDue(i), dueAge, i.ID, i)
-}
-
-// uncount takes an alert of i that fired until now out of every scope that i counts in.
-func (d *Domain) uncount(i *incident, s *series) {
-	for n := range d.rules.majors {
-		if i.counted&(1<<n) != 0 {
-			d.countIn(n, i, s, -1)
+		host, service := s.host, s.service
+		sc.bump(host, service, i.ID, by)
+		if !d.rebuilding { // then the whole scope goes at a rollback
+			d.undo(func() { sc.bump(host, service, i.ID, -by) })
 		}
-	}
-}
-
-// leaveScope lets i count no longer under major rule n.
-func (d *Domain) leaveScope(n int, i *incident) {
-	if i.counted&(1<<n) == 0 {
-		return
-	}
-	d.saveIncident(i)
-	for _, s := range i.members {
-		if s.status == tocsin.Firing && s.inc == i {
-			d.countIn(n, i, s, -1)
+		if by > 0 && sc.major != nil {
+			d.covers(sc, i)
 		}
-	}
-	i.counted &^= 1 << n
-}
-
-func (d *Domain) leaveScopes(i *incident) {
-	for n := range d.rules.majors {
-		d.leaveScope(n, i)
+		d.mark(sc)
 	}
 }
 
-func (d *Domain) countIn(n int, i *incident, s *series, by int32) {
-	sc := d.scopeFor(n, d.syms.labels(s.labels))
-	if sc == nil {
-		return
-	}
-	host, service := s.host, s.service
-	add := func(by int32) {
-		bump(sc.hosts, host, by)
-		bump(sc.services, service, by)
-		bump(sc.incidents, i.ID, by)
-	}
-	add(by)
-	d.undo(func() { add(-by) })
-	if by > 0 && sc.major != nil {
-		d.cover(sc.major, i)
-	}
-	if !sc.marked {
-		sc.marked = true
-		d.marked = append(d.marked, sc)
-	}
+func (sc *scope) bump(host, service uint32, incident int64, by int32) {
+	bump(sc.hosts, host, by)
+	bump(sc.services, service, by)
+	bump(sc.incidents, incident, by)
 }
 
 func bump[K comparable](m map[K]int32, k K, n int32) {
@@ -146,11 +157,47 @@ func bump[K comparable](m map[K]int32, k K, n int32) {
 	}
 }
 
+// covers lets the open major of sc list i; while a command is taken in, the next record does.
+func (d *Domain) covers(sc *scope, i *incident) {
+	if d.absorbing {
+		d.setStale(sc, true)
+		return
+	}
+	d.cover(sc.major, i)
+}
+
+func (d *Domain) setStale(sc *scope, stale bool) {
+	if was := sc.stale; was != stale {
+		sc.stale = stale
+		d.undo(func() { sc.stale = was })
+	}
+}
+
+func (d *Domain) mark(sc *scope) {
+	if !sc.marked {
+		sc.marked = true
+		d.marked = append(d.marked, sc)
+	}
+}
+
+// markAll marks every scope: what covered them may have gone.
+func (d *Domain) markAll() {
+	for _, sc := range d.scopes {
+		d.mark(sc)
+		if sc.major != nil {
+			d.setStale(sc, true)
+		}
+	}
+}
+
 // ageDue is when the newest alert of i leaves the next window of a major rule that i counts under; 0: it counts under none.
 func (d *Domain) ageDue(i *incident) int64 {
 	var due int64
 	for n, m := range d.rules.majors {
-		if at := i.NewestAt.Add(m.Window).UnixMicro() + 1; i.counted&(1<<n) != 0 && (due == 0 || at < due) {
+		if i.counted&(1<<n) == 0 {
+			continue
+		}
+		if at := i.NewestAt.Add(m.Window).UnixMicro() + 1; due == 0 || at < due {
 			due = at
 		}
 	}
@@ -159,48 +206,101 @@ func (d *Domain) ageDue(i *incident) int64 {
 
 // age lets i leave the windows that its newest alert has left.
 func (d *Domain) age(i *incident) {
+	var which uint64
 	for n, m := range d.rules.majors {
 		if i.NewestAt.Add(m.Window).UnixMicro() < d.now {
-			d.leaveScope(n, i)
+			which |= 1 << n
 		}
 	}
-	d.push(d.ageDue(i), dueAge, i.ID, i)
+	d.leave(i, which)
 }
 
 // rebuildScopes counts everything anew, under the rules now in force. Open majors go on where their rule still exists.
 func (d *Domain) rebuildScopes() {
 	old, marked := d.scopes, d.marked
+	for _, sc := range old {
+		d.looks.set(sc, 0)
+	}
+	for _, sc := range marked {
+		sc.marked = false
+	}
 	d.scopes, d.marked = map[scopeKey]*scope{}, nil
-	d.undo(func() { d.scopes, d.marked = old, marked })
+	d.undo(func() { d.scopes = old })
+	d.rebuilding = true
 	for _, id := range sorted(d.incidents) {
 		i := d.incidents[id]
 		if i.counted != 0 {
-			was := i.counted
-			d.undo(func() { i.counted = was })
+			d.keepIncident(i)
 			i.counted = 0
 		}
-		if i.State.Open() {
-			d.recount(i)
-		}
+		d.enter(i, d.now)
 	}
+	d.rebuilding = false
 	for _, id := range sorted(d.majors) {
 		d.link(d.majors[id])
 	}
+	d.markAll()
 }
 
-// recount lets i count under each major rule whose window its newest alert is in.
-func (d *Domain) recount(i *incident) {
-	for n, m := range d.rules.majors {
-		if i.NewestAt.Add(m.Window).UnixMicro() < d.now {
-			continue
-		}
-		was := i.counted
-		d.undo(func() { i.counted = was })
-		i.counted |= 1 << n
-		for _, s := range i.members {
-			if s.status == tocsin.Firing && s.inc == i {
-				d.countIn(n, i, s, 1)
-			}
+// link finds the scope of m among those of the rules in force.
+func (d *Domain) link(m *major) {
+	was := m.scope
+	m.scope = nil
+	d.undo(func() { m.scope = was })
+	n := slices.IndexFunc(d.rules.majors, func(r *majorRule) bool { return r.Name == m.Rule })
+	if n < 0 || len(m.Scope) != len(d.rules.majors[n].Scope) {
+		return
+	}
+	sc := d.scopeOf(n, m.Scope)
+	if sc == nil {
+		return
+	}
+	m.scope = sc
+	if m.State.Open() {
+		sc.major = m // sc is new: it goes at a rollback
+		return
+	}
+	if until := m.restUntil(); until > d.now {
+		sc.restUntil, sc.restLevel = until, m.Peak
+	}
+}
+
+// due is when the outcome of weighing sc may change by itself.
+func (sc *scope) due(d *Domain) int64 {
+	if sc.major != nil {
+		return 0
+	}
+	var due int64
+	if sc.overSince != 0 {
+		if at := sc.overSince + sc.rule.Hold.Microseconds(); at > d.now {
+			due = at
 		}
 	}
+	if sc.restUntil > d.now && (due == 0 || sc.restUntil < due) {
+		due = sc.restUntil
+	}
+	return due
+}
+
+func (sc *scope) fire(d *Domain) { d.mark(sc) }
+
+// held returns the scopes that are over their limit but not for long enough, in order.
+func (d *Domain) heldNow() []Held {
+	var out []Held
+	for _, k := range d.scopeKeys() {
+		if sc := d.scopes[k]; sc.overSince != 0 {
+			out = append(out, Held{sc.rule.Name, sc.labels, moment(sc.overSince)})
+		}
+	}
+	return out
+}
+
+// scopeKeys returns the keys of all scopes in order.
+func (d *Domain) scopeKeys() []scopeKey {
+	keys := make([]scopeKey, 0, len(d.scopes))
+	for k := range d.scopes {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, scopeKey.compare)
+	return keys
 }

@@ -1,6 +1,7 @@
 package correlate
 
 import (
+	"slices"
 	"time"
 
 	"tocsin"
@@ -18,39 +19,42 @@ type Touch struct {
 	AsOf   int64
 }
 
-// keepChunk makes s findable by its chunk.
+// keepChunk makes s findable by its chunk; within it, ids rise.
 func (d *Domain) keepChunk(s *series) {
 	k := s.id >> chunkBits
-	if d.chunks == nil {
-		d.chunks = map[int64][]*series{}
-	}
-	d.chunks[k] = append(d.chunks[k], s)
+	c := d.chunks[k]
+	at, _ := slices.BinarySearchFunc(c, s.id, compareID)
+	d.chunks[k] = slices.Insert(c, at, s)
 }
 
+// dropChunk forgets s; a chunk that has lost its last alert has nothing to say any more.
 func (d *Domain) dropChunk(s *series) {
+	if d.takeChunk(s) {
+		d.emptied = append(d.emptied, s.id>>chunkBits)
+	}
+}
+
+// takeChunk reverses keepChunk, and reports whether the chunk is empty now.
+func (d *Domain) takeChunk(s *series) bool {
 	k := s.id >> chunkBits
 	c := d.chunks[k]
-	for i := len(c) - 1; i >= 0; i-- {
-		if c[i] == s {
-			c[i] = c[len(c)-1]
-			c[len(c)-1] = nil
-			c = c[:len(c)-1]
-			break
-		}
+	at, is := slices.BinarySearchFunc(c, s.id, compareID)
+	if is {
+		c = slices.Delete(c, at, at+1)
 	}
 	if len(c) == 0 {
 		delete(d.chunks, k)
-		d.emptied = append(d.emptied, k)
-		return
+		return true
 	}
 	d.chunks[k] = c
+	return false
 }
 
 // Touched returns how many alerts repeated since the last FlushTouches.
 func (d *Domain) Touched() int { return len(d.touched) }
 
-// Touches returns, for each chunk in which something repeated, all its firing alerts as they are now; an empty one is to be
-// deleted. The numbers of chunks are ids shifted right by ten bits.
+// Touches returns, for each chunk in which something repeated, all its firing alerts as they are now, ids rising; an empty
+// one is to be deleted. The numbers of chunks are ids shifted right by ten bits.
 func (d *Domain) Touches() map[int64][]Touch {
 	out := map[int64][]Touch{}
 	for _, s := range d.touched {
@@ -60,8 +64,8 @@ func (d *Domain) Touches() map[int64][]Touch {
 		}
 		ts := make([]Touch, 0, len(d.chunks[k]))
 		for _, x := range d.chunks[k] {
-			if x.status == tocsin.Firing {
-				ts = append(ts, Touch{x.id, moment(x.lastAt), moment(x.endsAt), x.count, x.asOf})
+			if x.status == tocsin.Firing && !x.gone {
+				ts = append(ts, Touch{x.id, moment(x.lastAt), moment(x.endsAt), int64(x.count), x.asOf})
 			}
 		}
 		out[k] = ts

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,7 +16,8 @@ import (
 
 // A Log is the journal of one partition, decoded, as a worker reads it.
 type Log interface {
-	// Next waits for records and returns those that are there, in order, at most about a megabyte of them.
+	// Next waits for records and returns those that are there, in order, at most about a megabyte of them. They stay as they
+	// are until the call after the next: one batch is applied while another is read. An error ends the worker.
 	Next(ctx context.Context) ([]Record, error)
 	// Tick appends a record that says only that time has passed; it comes back by Next.
 	Tick(ctx context.Context) error
@@ -22,8 +25,9 @@ type Log interface {
 
 // A Book is where a worker's decisions become durable, with all that follows from them, in one transaction.
 type Book interface {
-	// Commit writes b. Commands that were committed after b.Seq come back instead, with nothing written: the worker must absorb
-	// them first. It returns the seq of the newest change.
+	// Commit writes b: its rows, and its touches. Commands that were committed after b.Seq come back instead, with nothing
+	// written: the worker must absorb them first. It returns the seq of the newest change. After an error whose outcome is not
+	// known it is called with the same b again, and then must find out.
 	Commit(ctx context.Context, b Batch) (seq int64, commands []tocsin.Change, err error)
 	// Commands returns the commands committed after seq, and the seq of the newest change.
 	Commands(ctx context.Context, seq int64) (newest int64, commands []tocsin.Change, err error)
@@ -55,9 +59,13 @@ type Worker struct {
 	o       WorkerOptions
 	seq     int64
 	nudge   chan struct{}
-	pending int // events applied since the last flush
-	flushed time.Time
-	ticking bool // a tick is on its way through the journal
+	pending int       // events applied since the last flush
+	flushed time.Time // when touches were written last
+	written int64     // the offset that stands in the database
+	ticked  time.Time // when a tick was sent that has not come back; zero: none is under way
+	tickFor time.Time // what was due then
+	untick  time.Time // no tick before this, for the journal refused one
+	unsure  bool      // whether the last commit was done is not known
 
 	applied atomic.Int64 // events
 	offset  atomic.Int64
@@ -71,7 +79,7 @@ func NewWorker(d *Domain, seq int64, log Log, book Book, o WorkerOptions) *Worke
 	o.FlushEvery = cmp.Or(o.FlushEvery, 15*time.Second)
 	o.FlushEvents = cmp.Or(o.FlushEvents, 500_000)
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
-	w := &Worker{d: d, log: log, book: book, o: o, seq: seq, nudge: make(chan struct{}, 1), peek: make(chan func(*Domain))}
+	w := &Worker{d: d, log: log, book: book, o: o, seq: seq, written: d.offset, nudge: make(chan struct{}, 1), peek: make(chan func(*Domain))}
 	w.observe()
 	return w
 }
@@ -106,9 +114,11 @@ func (w *Worker) Peek(ctx context.Context, f func(*Domain)) error {
 // has another owner, or the database refused for good.
 func (w *Worker) Run(ctx context.Context) error {
 	batches := make(chan read)
+	var reading sync.WaitGroup
+	defer reading.Wait()
 	reader, stop := context.WithCancel(ctx)
 	defer stop()
-	go w.read(reader, batches)
+	reading.Go(func() { w.read(reader, batches) })
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	w.flushed = time.Now()
@@ -127,9 +137,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		case <-timer.C:
 			err = w.tick(ctx)
 		case <-ctx.Done():
-			late, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-			defer cancel()
-			return w.flush(late)
+			return w.stop(ctx)
 		}
 		if err != nil && ctx.Err() == nil {
 			return err
@@ -143,6 +151,16 @@ func (w *Worker) Run(ctx context.Context) error {
 		}
 		timer.Reset(w.wait())
 	}
+}
+
+// stop writes the touches for the last time.
+func (w *Worker) stop(ctx context.Context) error {
+	if w.unsure {
+		return nil // memory may be behind the database: what is read from the journal again tells
+	}
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	return w.flush(late)
 }
 
 type read struct {
@@ -167,52 +185,99 @@ func (w *Worker) read(ctx context.Context, to chan<- read) {
 	}
 }
 
-// wait is how long nothing is due.
-func (w *Worker) wait() time.Duration {
-	wait := w.o.FlushEvery
-	if due := w.d.NextDue(); !due.IsZero() && !w.ticking {
-		wait = min(wait, max(time.Until(due), time.Millisecond))
+// A tick that does not come back is given up for lost after tickLost; one that was refused is tried again after tickRetry.
+const (
+	tickLost  = 10 * time.Second
+	tickRetry = time.Second
+	tickEarly = 100 * time.Millisecond // the journal's clock is behind ours: what was due was not due yet
+)
+
+// due is when the next tick is to be sent; zero: none is.
+func (w *Worker) due() time.Time {
+	due := w.d.NextDue()
+	switch {
+	case due.IsZero():
+		return due
+	case !w.ticked.IsZero():
+		return w.ticked.Add(tickLost)
+	case due.Before(w.untick):
+		return w.untick
 	}
-	return wait
+	return due
+}
+
+// wait is how long nothing is to be done.
+func (w *Worker) wait() time.Duration {
+	wait := time.Until(w.flushed.Add(w.o.FlushEvery))
+	if due := w.due(); !due.IsZero() {
+		wait = min(wait, time.Until(due))
+	}
+	return max(wait, time.Millisecond)
 }
 
 func (w *Worker) tick(ctx context.Context) error {
-	due := w.d.NextDue()
-	if due.IsZero() || w.ticking || time.Until(due) > 0 {
+	due := w.due()
+	if due.IsZero() || time.Until(due) > 0 {
 		return nil
 	}
 	err := w.log.Tick(ctx)
 	if err != nil {
-		w.o.Log.Warn("tick was not written", "error", err) // what is due waits until the journal takes records again
+		w.untick = time.Now().Add(tickRetry)
+		w.o.Log.Warn("tick was not written, and will be tried again", "error", err, "wait", tickRetry)
 		return nil
 	}
-	w.ticking = true
+	w.ticked, w.tickFor = time.Now(), w.d.NextDue()
 	return nil
 }
 
-// step takes one batch through Apply and commits what changed, what is owed and the offset read to. Where commands were
-// committed meanwhile, it goes back, absorbs them and applies the batch again.
+func isTick(r Record) bool { return len(r.Events) == 0 && r.Rules == nil }
+
+// step takes one batch through Apply and commits what changed, what is owed and the offset read to. A change of rules begins
+// a batch of its own, after the touches: what repeats said before it is read again under the rules that were in force.
 func (w *Worker) step(ctx context.Context, records []Record) error {
-	if len(records) == 0 {
-		return nil
+	from := 0
+	for n := range records {
+		if records[n].Rules == nil || records[n].Offset < w.d.offset {
+			continue
+		}
+		err := w.apply(ctx, records[from:n])
+		if err == nil {
+			err = w.flush(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		from = n
+	}
+	return w.apply(ctx, records[from:])
+}
+
+// apply applies records and commits them. Where commands were committed meanwhile, it goes back, absorbs them and applies
+// the records again.
+func (w *Worker) apply(ctx context.Context, records []Record) error {
+	for len(records) > 0 && records[0].Offset < w.d.offset {
+		records = records[1:] // the offset in the state wins
 	}
 	events := 0
-	for {
+	for behind := len(records) > 0; behind; {
 		var effects []Effect
 		events = 0
 		for _, r := range records {
 			effects = append(effects, Apply(w.d, r)...)
 			events += len(r.Events)
 		}
-		behind, err := w.commit(ctx, effects)
+		var err error
+		behind, err = w.commit(ctx, effects)
 		if err != nil {
 			return err
 		}
-		if !behind {
-			break
+	}
+	if !w.ticked.IsZero() && slices.ContainsFunc(records, isTick) {
+		w.ticked = time.Time{}
+		if w.d.NextDue().Equal(w.tickFor) {
+			w.untick = time.Now().Add(tickEarly)
 		}
 	}
-	w.ticking = false
 	w.pending += events
 	w.applied.Add(int64(events))
 	return nil
@@ -232,9 +297,10 @@ func (w *Worker) commit(ctx context.Context, effects []Effect) (behind bool, err
 	}
 	if len(commands) > 0 {
 		w.d.Rollback()
-		return true, w.take(ctx, commands)
+		w.take(commands)
+		return true, nil
 	}
-	w.seq = seq
+	w.seq, w.written = seq, b.Next
 	w.d.Commit()
 	return false, nil
 }
@@ -246,6 +312,7 @@ var ErrLost = errors.New("the partition has another owner")
 func (w *Worker) try(ctx context.Context, b Batch) (seq int64, commands []tocsin.Change, err error) {
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		seq, commands, err = w.book.Commit(ctx, b)
+		w.unsure = err != nil
 		if err == nil || errors.Is(err, ErrLost) || ctx.Err() != nil {
 			return seq, commands, err
 		}
@@ -265,27 +332,27 @@ func (w *Worker) absorb(ctx context.Context) error {
 		return nil
 	}
 	if len(commands) > 0 {
-		return w.take(ctx, commands)
+		w.take(commands)
+		return nil
 	}
 	w.seq = seq
 	return nil
 }
 
 // take absorbs commands that stand in the database already: nothing is to be written for them.
-func (w *Worker) take(_ context.Context, commands []tocsin.Change) error {
+func (w *Worker) take(commands []tocsin.Change) {
 	for _, c := range commands {
 		w.d.Absorb(c)
 		w.seq = c.Seq
 	}
 	w.d.Commit()
-	return nil
 }
 
-// flush writes the touches: what repeats changed since the last flush.
+// flush writes the touches, what repeats changed since the last flush, and the offset read to.
 func (w *Worker) flush(ctx context.Context) error {
 	w.flushed, w.pending = time.Now(), 0
 	touches := w.d.Touches()
-	if len(touches) == 0 && w.offset.Load() == w.d.offset {
+	if len(touches) == 0 && w.written == w.d.offset {
 		return nil
 	}
 	b := Batch{Next: w.d.offset, Seq: w.seq, Rules: w.d.RulesHash(), Writes: Writes{Next: w.d.next, SeenAt: moment(w.d.now)}, Flush: true, Touches: touches}
@@ -295,13 +362,10 @@ func (w *Worker) flush(ctx context.Context) error {
 			return fmt.Errorf("correlate: partition %d: touches: %w", w.d.partition, err)
 		}
 		if len(commands) == 0 {
-			w.seq = seq
+			w.seq, w.written = seq, b.Next
 			break
 		}
-		err = w.take(ctx, commands)
-		if err != nil {
-			return err
-		}
+		w.take(commands)
 		b.Seq = w.seq
 	}
 	w.d.FlushTouches()
