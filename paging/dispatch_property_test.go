@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,12 +20,13 @@ func TestNoPageIsForgottenAndFewAreDoubledWhateverProvidersDo(t *testing.T) { //
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				rnd := rand.New(rand.NewPCG(seed, 1))
+				var mu sync.Mutex // guards rnd and doubt
 				doubt := map[string]int{}
 				misbehave := func(name string) *gateway {
 					g := &gateway{name: name, delay: time.Duration(rnd.IntN(3000)) * time.Millisecond}
 					g.answer = func(_ int, m paging.Message) (string, error) {
-						g.mu.Lock()
-						defer g.mu.Unlock()
+						mu.Lock()
+						defer mu.Unlock()
 						switch rnd.IntN(10) {
 						case 0:
 							return "", errRefusedDial
