@@ -42,7 +42,7 @@ type Scanner struct {
 // Reset begins to read body, which must not change meanwhile.
 func (s *Scanner) Reset(body []byte) {
 	s.b, s.s, s.i, s.first, s.err = body, string(body), 0, false, nil
-	s.texts = texts{}
+	s.texts = texts{piece: min(len(body), 8<<10)}
 	switch {
 	case bytes.HasPrefix(body, []byte("\xef\xbb\xbf")):
 		s.Fail("a byte order mark: send UTF-8 without one")
@@ -403,15 +403,15 @@ func cause(err error) string {
 
 // texts keeps strings that are no part of a body, many in one piece of memory.
 type texts struct {
-	b strings.Builder
+	piece int // bytes to take at once: about what one body needs
+	b     strings.Builder
 }
 
 // add returns a string of the bytes in p.
 func (t *texts) add(p []byte) string {
-	const piece = 8 << 10
 	if t.b.Cap()-t.b.Len() < len(p) {
 		t.b = strings.Builder{}
-		t.b.Grow(max(piece, len(p)))
+		t.b.Grow(max(t.piece, len(p)))
 	}
 	start := t.b.Len()
 	t.b.Write(p)
