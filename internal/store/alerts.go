@@ -12,7 +12,7 @@ import (
 )
 
 var alertColumns = cols(`id partition status incident severity fingerprint source service host alertname starts_at first_at last_at
-	ends_at count as_of rule grp labels key word summary about url annotations why joined`)
+	ends_at count as_of rule grp labels key word summary about url annotations why joined content`)
 
 var putAlert = alertColumns.upsert("alert")
 
@@ -37,7 +37,7 @@ func (t *Tx) PutAlerts(alerts []tocsin.Alert) error {
 		c[19], c[20], c[21], c[22], c[23] = a.Key, a.Word, a.Summary, a.About, a.URL
 		buf = appendLabels(buf[:0], a.Annotations)
 		c[24] = string(buf)
-		c[25], c[26] = reason, a.Why.Joined
+		c[25], c[26], c[27] = reason, a.Why.Joined, int64(a.Content) //nolint:gosec // the same 64 bits
 	}, nil)
 	if err == nil {
 		err = bad
@@ -55,8 +55,6 @@ type AlertMove struct {
 	Status   tocsin.Status
 	Incident int64
 	Severity tocsin.Severity
-	Rule     string
-	Group    string
 	LastAt   time.Time
 	EndsAt   time.Time
 	Count    int64
@@ -64,16 +62,16 @@ type AlertMove struct {
 	Joined   string // Why.Joined; "" leaves it as it is
 }
 
-const moveAlert = `UPDATE alert SET status = $1, incident = $2, severity = $3, rule = $4, grp = $5, last_at = $6, ends_at = $7,
-	count = $8, as_of = $9, joined = COALESCE(NULLIF($10, ''), joined) WHERE id = $11`
+const moveAlert = `UPDATE alert SET status = $1, incident = $2, severity = $3, last_at = $4, ends_at = $5,
+	count = $6, as_of = $7, joined = COALESCE(NULLIF($8, ''), joined) WHERE id = $9`
 
 // MoveAlerts changes the rows of alerts that are there; ErrNotFound names the first that is not.
 func (t *Tx) MoveAlerts(moves []AlertMove) error {
 	lost := int64(0)
-	err := t.conn.Each(moveAlert, 11, len(moves), func(i int, c []any) {
+	err := t.conn.Each(moveAlert, 9, len(moves), func(i int, c []any) {
 		m := &moves[i]
-		c[0], c[1], c[2], c[3], c[4] = int64(m.Status), m.Incident, int64(m.Severity), m.Rule, m.Group
-		c[5], c[6], c[7], c[8], c[9], c[10] = micros(m.LastAt), micros(m.EndsAt), m.Count, m.AsOf, m.Joined, m.ID
+		c[0], c[1], c[2] = int64(m.Status), m.Incident, int64(m.Severity)
+		c[3], c[4], c[5], c[6], c[7], c[8] = micros(m.LastAt), micros(m.EndsAt), m.Count, m.AsOf, m.Joined, m.ID
 	}, func(i int, changed int64) {
 		if changed == 0 && lost == 0 {
 			lost = moves[i].ID
@@ -107,6 +105,7 @@ func scanAlert(r Row) (tocsin.Alert, error) {
 	}
 	err = fromJSON(r.Text(25), &a.Why)
 	a.Why.Joined = r.Text(26)
+	a.Content = uint64(r.Int(27)) //nolint:gosec // the same 64 bits
 	return a, err
 }
 
@@ -259,7 +258,7 @@ func pages[T any](f AlertFilter, read func(AlertFilter) ([]T, error), id func(T)
 	}
 }
 
-var coreColumns = cols(`id incident severity fingerprint source starts_at first_at last_at ends_at count as_of rule grp labels`)
+var coreColumns = cols(`id incident severity fingerprint source starts_at first_at last_at ends_at count as_of rule grp content labels`)
 
 // core reads alerts of one partition and status without what only people read. Names and values of labels come from keep.
 func (t *Tx) core(partition int, status tocsin.Status, keep func(string) string, query string, args ...any) iter.Seq2[tocsin.Alert, error] {
@@ -273,9 +272,10 @@ func (t *Tx) core(partition int, status tocsin.Status, keep func(string) string,
 				ID: r.Int(0), Partition: partition, Status: status, Incident: r.Int(1), Severity: tocsin.Severity(r.Int(2)),
 				Source: keep(r.Text(4)), StartsAt: r.Time(5), FirstAt: r.Time(6), LastAt: r.Time(7), EndsAt: r.Time(8),
 				Count: r.Int(9), AsOf: r.Int(10), Rule: keep(r.Text(11)), Group: keep(r.Text(12)),
+				Content: uint64(r.Int(13)), //nolint:gosec // the same 64 bits
 			}
 			copy(a.Fingerprint[:], r.Bytes(3))
-			a.Labels, err = parseLabels(r.Text(13), keep)
+			a.Labels, err = parseLabels(r.Text(14), keep)
 			if err != nil {
 				err = fmt.Errorf("load alert %s: %w", tocsin.AlertID(a.ID), err)
 			}

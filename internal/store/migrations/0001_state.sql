@@ -69,7 +69,8 @@ CREATE TABLE alert (
     url         TEXT   NOT NULL,
     annotations TEXT   NOT NULL,
     why         TEXT   NOT NULL,
-    joined      TEXT   NOT NULL
+    joined      TEXT   NOT NULL,
+    content     BIGINT NOT NULL
 );
 CREATE INDEX alert_firing    ON alert (status, id, partition) WHERE status = 1;
 CREATE INDEX alert_incident  ON alert (incident);

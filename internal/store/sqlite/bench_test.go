@@ -117,7 +117,7 @@ func BenchmarkMoveAlerts(b *testing.B) {
 	for b.Loop() {
 		moves := make([]store.AlertMove, 1000)
 		for i := range moves {
-			moves[i] = store.AlertMove{ID: int64((next+i*7)%100_000 + 1), Status: tocsin.Status(1 + n/100_000%2), Incident: 1, Severity: 1, Rule: "databases", Joined: "resolved"}
+			moves[i] = store.AlertMove{ID: int64((next+i*7)%100_000 + 1), Status: tocsin.Status(1 + n/100_000%2), Incident: 1, Severity: 1, Joined: "resolved"}
 			n++
 		}
 		next += 7000

@@ -55,9 +55,9 @@ func touchesMerge(t *testing.T, open Opener) {
 		}
 		return err
 	})
-	move := store.AlertMove{ID: 2, Status: tocsin.Resolved, Incident: 1, Severity: tocsin.Error, Rule: "r", Group: "g", LastAt: at.Add(time.Hour), EndsAt: at.Add(time.Hour), Count: 10, AsOf: 8}
+	move := store.AlertMove{ID: 2, Status: tocsin.Resolved, Incident: 1, Severity: tocsin.Error, LastAt: at.Add(time.Hour), EndsAt: at.Add(time.Hour), Count: 10, AsOf: 8}
 	want := merged
-	want.Status, want.Severity, want.Rule, want.Group, want.LastAt, want.EndsAt, want.Count, want.AsOf = tocsin.Resolved, tocsin.Error, "r", "g", move.LastAt, move.EndsAt, 10, 8
+	want.Status, want.Severity, want.LastAt, want.EndsAt, want.Count, want.AsOf = tocsin.Resolved, tocsin.Error, move.LastAt, move.EndsAt, 10, 8
 	b.update(func(tx *store.Tx) error {
 		err := tx.MoveAlerts([]store.AlertMove{move})
 		if err != nil {

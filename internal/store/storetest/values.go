@@ -63,7 +63,7 @@ var anyAlert = rapid.Custom(func(t *rapid.T) tocsin.Alert {
 		StartsAt: instant.Draw(t, "starts"), FirstAt: instant.Draw(t, "first"), LastAt: instant.Draw(t, "last"), EndsAt: instant.Draw(t, "ends"),
 		Count: big.Draw(t, "count"), Rule: text.Draw(t, "rule"), Group: text.Draw(t, "group"), Incident: big.Draw(t, "incident"),
 		Why:  tocsin.Why{Rule: text.Draw(t, "why rule"), Matchers: texts.Draw(t, "matchers"), Group: group, Joined: text.Draw(t, "joined")},
-		AsOf: big.Draw(t, "as of"),
+		AsOf: big.Draw(t, "as of"), Content: rapid.Uint64().Draw(t, "content"),
 	}
 })
 
@@ -95,7 +95,7 @@ var anyMajor = rapid.Custom(func(t *rapid.T) tocsin.Major {
 		OnTimeout: text.Draw(t, "on timeout"), DecideAfter: time.Duration(rapid.Int64Range(0, 1<<40).Draw(t, "decide after")) * time.Microsecond,
 		Code: count.Draw(t, "code"), Measures: anyMeasures.Draw(t, "measures"), Peak: anyMeasures.Draw(t, "peak"), Limits: anyMeasures.Draw(t, "limits"),
 		Incidents: numbers.Draw(t, "incidents"), ProposedAt: instant.Draw(t, "proposed"), DecideBy: instant.Draw(t, "decide by"),
-		Escalated: count.Draw(t, "escalated"), DecidedAt: instant.Draw(t, "decided"), DecidedBy: text.Draw(t, "decided by"), ResolvedAt: instant.Draw(t, "resolved"),
+		Escalated: count.Draw(t, "escalated"), DecidedAt: instant.Draw(t, "decided"), DecidedBy: text.Draw(t, "decided by"), LedBy: text.Draw(t, "led by"), ResolvedAt: instant.Draw(t, "resolved"),
 	}
 })
 
