@@ -1,0 +1,409 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"runtime"
+	"strings"
+	"time"
+
+	"tocsin"
+	"tocsin/internal/store"
+)
+
+// amVersion is the Alertmanager whose API this is: its tools compare it with their own.
+const amVersion = "0.34.2"
+
+// amChunk is how many alerts are read before they are written: no look at the store waits for a client.
+const amChunk = 1024
+
+// amResolve is how far in the future an alert without an end of its own is said to end: a client that reads a time in the past takes it for resolved.
+const amResolve = 5 * time.Minute
+
+// An amQuery is what a request for alerts asks for.
+type amQuery struct {
+	filter
+	receiver *regexp.Regexp // nil: any
+	nothing  bool           // only states are wanted in which no alert is
+}
+
+// amQueryOf reads the parameters that Alertmanager knows. Others are passed over, as it does.
+func amQueryOf(r *http.Request) (q amQuery, err error) {
+	if len(r.URL.RawQuery) > maxQuery {
+		return q, fmt.Errorf("query longer than %d bytes", maxQuery)
+	}
+	values := &query{values: r.URL.Query()}
+	// Every alert that fires is active: silences and inhibition are not in force yet, and nothing waits to be processed.
+	q.nothing = !values.flag("active", true)
+	for _, name := range []string{"silenced", "inhibited", "unprocessed", "muted"} {
+		values.flag(name, true)
+	}
+	if err := values.err(); err != nil {
+		return q, err
+	}
+	q.filter, err = parseFilter(values.values["filter"])
+	if err != nil {
+		return q, err
+	}
+	q.index.Status = tocsin.Firing
+	if text := values.text("receiver"); text != "" {
+		q.receiver, err = regexp.Compile("^(?:" + text + ")$")
+		if err != nil {
+			return q, fmt.Errorf("receiver: %w", err)
+		}
+	}
+	return q, nil
+}
+
+// amBad answers as Alertmanager does: a JSON string.
+func amBad(w http.ResponseWriter, err error) error {
+	text := err.Error()
+	if p, ok := errors.AsType[*problem](err); ok && len(p.Errors) > 0 {
+		text = p.Errors[0].Field + ": " + p.Errors[0].Detail
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusBadRequest)
+	writeJSON(w, text)
+	return nil
+}
+
+// amAlerts answers all alerts that fire now, in the order of their ids, some at a time.
+func (s *Server) amAlerts(w http.ResponseWriter, r *http.Request) error {
+	q, err := amQueryOf(r)
+	if err != nil {
+		return amBad(w, err)
+	}
+	l := s.listing(r.Context(), q)
+	err = l.stream(w, '[', func() (more bool, err error) { return l.chunk(amChunk) })
+	return err
+}
+
+// amGroups answers the alerts that fire now by their open incidents, newest first.
+func (s *Server) amGroups(w http.ResponseWriter, r *http.Request) error {
+	q, err := amQueryOf(r)
+	if err != nil {
+		return amBad(w, err)
+	}
+	l := s.listing(r.Context(), q)
+	f := store.IncidentFilter{States: []tocsin.IncidentState{tocsin.Triggered, tocsin.Acked}, Limit: 64}
+	return l.stream(w, '[', func() (more bool, err error) {
+		if q.nothing {
+			return false, nil
+		}
+		err = s.view(r.Context(), func(tx *store.Tx) error {
+			found, err := tx.Incidents(f)
+			if err != nil {
+				return err
+			}
+			more = len(found) == f.Limit
+			for _, i := range found {
+				f.Before = i.ID
+				err = l.group(tx, i)
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		return more, err
+	})
+}
+
+// stream writes an array of what next puts into l.out, as it comes.
+func (l *listing) stream(w http.ResponseWriter, open byte, next func() (more bool, err error)) error {
+	l.out = append(l.out[:0], open)
+	control := http.NewResponseController(w)
+	for begun := false; ; begun = true {
+		more, err := next()
+		if err != nil && !begun {
+			return err
+		}
+		if err != nil {
+			l.s.Log.Error("listing of alerts broken off", "error", err)
+			return nil // the array stays open: nobody takes it for all of them
+		}
+		if !more {
+			l.out = append(l.out, "]\n"...)
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = control.SetWriteDeadline(time.Now().Add(writeTime)) // a test's recorder has no deadlines
+		_, err = w.Write(l.out)
+		if err != nil || !more {
+			return nil //nolint:nilerr // the client has gone away
+		}
+		l.out = l.out[:0]
+	}
+}
+
+// A listing turns alerts into JSON, some at a time, in memory that is used again.
+type listing struct {
+	s         *Server
+	ctx       context.Context //nolint:containedctx // lives as long as its request
+	q         amQuery
+	now       time.Time
+	after     int64 // the id of the last alert that was looked at
+	some      bool  // whether anything has been written
+	receivers map[int64]string
+	rows      []store.RawAlert
+	ids       []int64
+	parsed    []tocsin.Label
+	out       []byte
+	clock     clockText
+}
+
+func (s *Server) listing(ctx context.Context, q amQuery) *listing {
+	return &listing{s: s, ctx: ctx, q: q, now: s.Now(), receivers: map[int64]string{}}
+}
+
+// chunk looks at the next most alerts and adds those that are wanted.
+func (l *listing) chunk(most int) (more bool, err error) {
+	if l.q.nothing {
+		return false, nil
+	}
+	f := l.q.index
+	f.After, f.Limit = l.after, most
+	l.rows = l.rows[:0]
+	err = l.s.view(l.ctx, func(tx *store.Tx) error {
+		for a, err := range tx.RawAlerts(f) {
+			if err != nil {
+				return err
+			}
+			l.rows = append(l.rows, a)
+		}
+		return l.learn(tx)
+	})
+	if err != nil {
+		return false, err
+	}
+	l.refresh()
+	for i := range l.rows {
+		l.add(&l.rows[i])
+	}
+	if len(l.rows) > 0 {
+		l.after = l.rows[len(l.rows)-1].ID
+	}
+	return len(l.rows) == most, nil
+}
+
+// knownReceivers bounds how many incidents' receivers a listing remembers.
+const knownReceivers = 20_000
+
+// learn finds out which escalations the incidents of the rows are paged by.
+func (l *listing) learn(tx *store.Tx) error {
+	if len(l.receivers) > knownReceivers {
+		clear(l.receivers)
+	}
+	for i := range l.rows {
+		id := l.rows[i].Incident
+		if _, known := l.receivers[id]; known {
+			continue
+		}
+		if id == 0 {
+			l.receivers[0] = ""
+			continue
+		}
+		incident, err := tx.Incident(id)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		l.receivers[id] = l.s.Receiving(incident)
+	}
+	return nil
+}
+
+// refresh takes in what repeats said that the store does not know yet.
+func (l *listing) refresh() {
+	if l.s.Live == nil || len(l.rows) == 0 {
+		return
+	}
+	l.ids = l.ids[:0]
+	for i := range l.rows {
+		l.ids = append(l.ids, l.rows[i].ID)
+	}
+	l.s.Live.Touched(l.ids, func(place int, lastAt, endsAt time.Time) {
+		l.rows[place].LastAt, l.rows[place].EndsAt = lastAt, endsAt
+	})
+}
+
+// group adds the firing alerts of one incident that are wanted, as one group.
+func (l *listing) group(tx *store.Tx, i tocsin.Incident) error {
+	name := receiverName(l.s.Receiving(i))
+	if l.q.receiver != nil && !l.q.receiver.MatchString(name) {
+		return nil
+	}
+	labels, err := json.Marshal(i.Labels)
+	if err != nil {
+		return fmt.Errorf("labels of incident %s: %w", tocsin.IncidentID(i.ID), err)
+	}
+	begin, outer := len(l.out), l.some
+	if l.some {
+		l.out = append(l.out, ',')
+	}
+	l.out = append(l.out, `{"labels":`...)
+	l.out = append(l.out, labels...)
+	l.out = append(l.out, `,"routeLabels":{},"receiver":{"name":`...)
+	l.out = appendText(l.out, name)
+	l.out = append(l.out, `},"alerts":[`...)
+	f := l.q.index
+	f.Incident, l.some, l.rows = i.ID, false, l.rows[:0]
+	f.Service, f.Host, f.Alertname, f.Source = "", "", "", "" // the incident's own index finds fewer
+	l.receivers = map[int64]string{i.ID: name}
+	for a, err := range tx.RawAlerts(f) {
+		if err != nil {
+			return err
+		}
+		l.rows = append(l.rows, a)
+		if len(l.rows) == amChunk {
+			l.flushGroup()
+		}
+	}
+	l.flushGroup()
+	if !l.some {
+		l.out, l.some = l.out[:begin], outer
+		return nil
+	}
+	l.out = append(l.out, "]}"...)
+	return nil
+}
+
+func (l *listing) flushGroup() {
+	l.refresh()
+	for n := range l.rows {
+		l.add(&l.rows[n])
+	}
+	l.rows = l.rows[:0]
+}
+
+// receiverName is what Alertmanager's clients are told where nobody says an escalation: a receiver always has a name.
+func receiverName(escalation string) string {
+	if escalation == "" {
+		return "default"
+	}
+	return escalation
+}
+
+// add writes one alert if it is wanted.
+func (l *listing) add(a *store.RawAlert) {
+	labels, print := scanLabels(l.parsed[:0], a.Labels)
+	l.parsed = labels
+	get := func(name string) string { return tocsin.Labels(labels).Get(name) }
+	if !l.q.matches(a.Source, get) {
+		return
+	}
+	receiver := receiverName(l.receivers[a.Incident])
+	if l.q.receiver != nil && !l.q.receiver.MatchString(receiver) {
+		return
+	}
+	ends := a.EndsAt
+	if ends.IsZero() {
+		ends = l.now.Add(amResolve)
+	}
+	b := l.out
+	if l.some {
+		b = append(b, ',')
+	}
+	b = append(b, `{"annotations":`...)
+	b = append(b, a.Annotations...)
+	b = append(b, `,"endsAt":"`...)
+	b = l.clock.append(b, ends)
+	b = append(b, `","fingerprint":"`...)
+	b = appendHex(b, print)
+	b = append(b, `","receivers":[{"name":`...)
+	b = appendText(b, receiver)
+	b = append(b, `}],"startsAt":"`...)
+	b = l.clock.append(b, a.StartsAt)
+	b = append(b, `","status":{"inhibitedBy":[],"mutedBy":[],"silencedBy":[],"state":"active"},"updatedAt":"`...)
+	b = l.clock.append(b, a.LastAt)
+	b = append(b, '"')
+	if a.URL != "" {
+		b = append(b, `,"generatorURL":`...)
+		b = appendText(b, a.URL)
+	}
+	b = append(b, `,"labels":`...)
+	b = append(b, a.Labels...)
+	l.out, l.some = append(b, '}'), true
+}
+
+// amStatus answers what Alertmanager's tools want to know before they talk.
+func (s *Server) amStatus(w http.ResponseWriter, _ *http.Request) error {
+	type version struct {
+		Branch    string `json:"branch"`
+		BuildDate string `json:"buildDate"`
+		BuildUser string `json:"buildUser"`
+		GoVersion string `json:"goVersion"`
+		Revision  string `json:"revision"`
+		Version   string `json:"version"`
+	}
+	type config struct {
+		Original string `json:"original"`
+	}
+	type cluster struct {
+		Name   string     `json:"name"`
+		Peers  []struct{} `json:"peers"`
+		Status string     `json:"status"`
+	}
+	return answer(w, struct {
+		Cluster cluster `json:"cluster"`
+		Config  config  `json:"config"`
+		Uptime  stamp   `json:"uptime"`
+		Version version `json:"versionInfo"`
+	}{
+		cluster{"tocsin", []struct{}{}, "disabled"}, config{amConfig(s.receiverNames())}, stamp(s.began),
+		version{Branch: "tocsin", GoVersion: runtime.Version(), Revision: "tocsin " + s.Version, Version: amVersion},
+	})
+}
+
+// receiverNames returns the escalations as receivers, the default first.
+func (s *Server) receiverNames() []string {
+	names := s.Receivers()
+	if len(names) == 0 {
+		return []string{receiverName("")}
+	}
+	return names
+}
+
+// amConfig is a configuration that Alertmanager's own tools can read: our escalations as its receivers. JSON strings are YAML.
+func amConfig(receivers []string) string {
+	var b strings.Builder
+	b.WriteString("# Made by tocsin, for Alertmanager's tools: its rules stand in its own configuration.\nroute:\n  receiver: ")
+	b.Write(appendText(nil, receivers[0]))
+	b.WriteString("\nreceivers:\n")
+	for _, name := range receivers {
+		b.WriteString("  - name: ")
+		b.Write(appendText(nil, name))
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// amReceivers answers the escalations.
+func (s *Server) amReceivers(w http.ResponseWriter, _ *http.Request) error {
+	type receiver struct {
+		Name string `json:"name"`
+	}
+	return answer(w, each(s.receiverNames(), func(name string) receiver { return receiver{name} }))
+}
+
+// amSilences answers that there are none: silences are not in force yet.
+func (s *Server) amSilences(w http.ResponseWriter, r *http.Request) error {
+	_, err := amQueryOf(r)
+	if err != nil {
+		return amBad(w, err)
+	}
+	return answer(w, []struct{}{})
+}
+
+// amGone answers senders for the API before this one, which Alertmanager itself has taken away.
+func (s *Server) amGone(w http.ResponseWriter, _ *http.Request) error {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusGone)
+	writeJSON(w, struct {
+		Status string `json:"status"`
+		Error  string `json:"error"`
+	}{"deprecated", "The Alertmanager v1 API was deprecated in version 0.16.0 and is removed as of version 0.27.0 - please use the equivalent route in the v2 API"})
+	return nil
+}
