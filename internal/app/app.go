@@ -114,6 +114,10 @@ func open(ctx context.Context, c *config.Config, path string, log *slog.Logger) 
 	if err != nil {
 		return nil, err
 	}
+	err = a.publish(ctx, s, false) // before the first alert can come
+	if err != nil {
+		return nil, err
+	}
 	a.listener, err = net.Listen("tcp", c.Server.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("server.listen: %w", err)
@@ -207,10 +211,6 @@ func (a *App) correlate(ctx context.Context) error {
 	began := time.Now()
 	part := a.part
 	d, err := a.load(ctx, part)
-	if err != nil {
-		return ended(ctx, err)
-	}
-	err = a.publish(ctx, a.setup.Load(), false)
 	if err != nil {
 		return ended(ctx, err)
 	}

@@ -250,7 +250,7 @@ func (o *office) refusedText(ctx context.Context, i tocsin.Incident, person tocs
 	case i.State == tocsin.Acked && refused.By == person.Name:
 		return paging.AlreadyYoursText(v, person), nil
 	case i.State == tocsin.Acked:
-		return paging.HasItText(v, by, person), nil
+		return paging.TakenText(v, by, person), nil
 	}
 	return paging.OverText(v, by, person), nil
 }
