@@ -1,6 +1,7 @@
 package correlate
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -48,7 +49,7 @@ func (d *Domain) see(e *tocsin.Event) {
 		switch {
 		case s == nil:
 			d.arrive(nil, e)
-		case s.status != tocsin.Firing && s.inc == nil:
+		case s.status != tocsin.Firing && s.early():
 			d.late(s, e)
 		case s.status != tocsin.Firing:
 			d.arrive(s, e)
@@ -134,10 +135,15 @@ func (s *series) due() int64 {
 	case s.status == tocsin.Firing:
 		return s.endsAt
 	case s.inc == nil:
-		return s.endedAt() + keepEarly.Microseconds()
+		return s.endedAt() + keepEnded.Microseconds()
 	}
-	return s.endedAt() + s.inc.rule.reopen.Microseconds() + 1
+	return s.endedAt() + max(s.inc.rule.reopen, keepEnded).Microseconds()
 }
+
+// early reports whether the end of s came before its firing.
+func (s *series) early() bool { return s.at == isEarly }
+
+const isEarly = -1
 
 // endedAt is when it became known that s had ended.
 func (s *series) endedAt() int64 { return max(s.lastAt, s.endsAt) }
@@ -147,7 +153,7 @@ func (d *Domain) seriesFires(s *series) {
 		d.resolve(s, d.now, "not repeated in time")
 		return
 	}
-	if s.inc == nil {
+	if s.early() {
 		d.early--
 	}
 	d.forgetSeries(s)
@@ -165,10 +171,12 @@ func (d *Domain) forgetSeries(s *series) {
 	d.changed.forgotten = append(d.changed.forgotten, s)
 }
 
-// An end may come before the alert that it ends, when senders retry: it is kept for a while.
 const (
-	keepEarly = 10 * time.Minute
-	mostEarly = 10_000 // more are dropped: their alerts fire until they end by themselves or are resolved by hand
+	// An alert that ended is remembered so long at least: Prometheus says that one has ended for a quarter of an hour, and an
+	// end may come before the alert that it ends, when senders retry.
+	keepEnded = 16 * time.Minute
+	// Of ends that came early, more than these are dropped: their alerts fire until they end by themselves or by hand.
+	mostEarly = 10_000
 )
 
 // endsEarly keeps the end of an alert that never fired here.
@@ -178,7 +186,7 @@ func (d *Domain) endsEarly(e *tocsin.Event) {
 	}
 	ls, set := d.rules.enriched(e.Labels)
 	s := d.newSeries(nil, e, ls, nil)
-	s.status, s.endsAt = tocsin.Resolved, d.now
+	s.status, s.endsAt, s.at = tocsin.Resolved, d.now, isEarly
 	if at := micros(e.EndsAt); at > 0 {
 		s.endsAt = min(at, d.now)
 	}
@@ -197,7 +205,8 @@ func (d *Domain) late(s *series, e *tocsin.Event) {
 	}
 	ls, set := d.rules.enriched(e.Labels)
 	d.repeat(s)
-	s.startsAt = e.StartsAt.UnixMicro()
+	d.relabel(s, ls)
+	s.startsAt, s.severity, s.content = e.StartsAt.UnixMicro(), severityOf(e), contentOf(e)
 	a := d.fullRow(s, e, ls, groupKey{})
 	a.Why = tocsin.Why{Set: set, Joined: "ended: its end came before its firing"}
 }
@@ -215,7 +224,7 @@ func (d *Domain) arrive(s *series, e *tocsin.Event) {
 	s = d.newSeries(s, e, ls, r)
 	a := d.fullRow(s, e, ls, g.key)
 	a.Why = tocsin.Why{Rule: r.path, Matchers: r.said, Group: said, Set: set}
-	switch i := g.current; {
+	switch i := g.current(); {
 	case i != nil && i.State.Open() && d.now-i.NewestAt.UnixMicro() <= r.window.Microseconds():
 		a.Why.Joined = fmt.Sprintf("joined: the incident's newest alert was %s old, the window is %s", since(d.now, i.NewestAt), short(r.window))
 		d.say(Effect{Kind: Joined, Incident: i.ID, Alert: s.id, Summary: e.Summary, Why: a.Why.Joined})
@@ -356,7 +365,7 @@ func (d *Domain) wait(g *group, s *series, r *rule, e *tocsin.Event, ls tocsin.L
 		return "waiting: " + lacks
 	}
 	why := "opened: no incident of this group takes new alerts"
-	if i := g.current; i != nil && i.State.Open() {
+	if i := g.current(); i != nil && i.State.Open() {
 		why = fmt.Sprintf("opened: the newest alert of the incident before, %d, was %s old, the window is %s", i.ID, since(d.now, i.NewestAt), short(r.window))
 	}
 	d.openIncident(g, r, s, e, ls, why)
@@ -397,7 +406,7 @@ func (g *group) drop(s *series) {
 	}
 }
 
-func compareID(s *series, id int64) int { return int(max(-1, min(1, s.id-id))) }
+func compareID(s *series, id int64) int { return cmp.Compare(s.id, id) }
 
 // lacks says what a group with s in it still lacks before it opens an incident; "" when it has enough.
 func (d *Domain) lacks(g *group, s *series, r *rule) string {

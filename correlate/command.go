@@ -58,6 +58,7 @@ func Command(i *tocsin.Incident, kind, by string, at time.Time) error {
 		}
 		i.State, i.AckedAt, i.AckedBy, i.ResolvedAt, i.ResolvedBy = tocsin.Triggered, time.Time{}, "", time.Time{}, ""
 		i.Reopened++
+		i.NewestAt = at // it is news again: it takes new alerts, and counts for majors
 		pagedBy(i, at)
 	case tocsin.DoNote:
 	default:
@@ -170,7 +171,7 @@ func (d *Domain) absorbIncident(c tocsin.Change) {
 	case was && !is:
 		d.closed(i)
 	case !was && is:
-		d.reopened(i, micros(c.At))
+		d.reopened(i)
 	}
 	d.arm(i)
 }
@@ -196,9 +197,8 @@ func (d *Domain) remember(c tocsin.Change) *incident {
 		delete(d.incidents, i.ID)
 		i.State = 0
 	})
-	if g.current == nil || g.current.ID < i.ID {
-		d.setCurrent(g, i)
-	}
+	g.remember(i)
+	d.undo(func() { g.forget(i) })
 	return i
 }
 

@@ -50,7 +50,7 @@ type clock struct {
 	early   int      // ends kept that came before their alerts fired
 	pending int64    // microseconds: the newest command whose scopes are to be weighed at the next record; 0: none
 	marked  []*scope // to be weighed
-	decided bool     // something was decided by what a command may change, though nothing changed
+	decided bool     // something was looked at that a command may change, though nothing came of it
 	held    bool     // Held changed
 }
 
@@ -58,7 +58,7 @@ type clock struct {
 type series struct {
 	id       int64
 	fp       tocsin.Fingerprint
-	inc      *incident // nil while it waits in its group, and for an end that came early
+	inc      *incident // nil while it waits in its group, when it ended there, and for an end that came early
 	labels   string    // packed; after enrichment
 	content  uint64    // hash of the labels and severity as sent: what tells a plain repeat
 	startsAt int64     // microseconds, all of them
@@ -72,7 +72,7 @@ type series struct {
 	batch    uint32
 	dirty    int32 // place in changed.series, from one; 0: not there
 	pos      int32 // place in the queue of ends, from one
-	at       int32 // place among the firing alerts of inc
+	at       int32 // place among the firing alerts of inc; or isEarly
 	status   tocsin.Status
 	severity tocsin.Severity
 	touched  bool
@@ -97,8 +97,8 @@ type groupKey struct{ rule, key string }
 
 type group struct {
 	key      groupKey
-	current  *incident // the newest; nil where none is remembered
-	waiting  []*series // until open_when holds; oldest first
+	episodes []*incident // those remembered, by their ids
+	waiting  []*series   // until open_when holds; oldest first
 	hosts    map[uint32]int32
 	services map[uint32]int32 // of those that wait
 }
@@ -357,15 +357,29 @@ func (d *Domain) group(k groupKey) *group {
 	return g
 }
 
-func (d *Domain) setCurrent(g *group, i *incident) {
-	was := g.current
-	g.current = i
-	d.undo(func() { g.current = was })
+// current returns the newest episode; nil where none is remembered.
+func (g *group) current() *incident {
+	if len(g.episodes) == 0 {
+		return nil
+	}
+	return g.episodes[len(g.episodes)-1]
 }
+
+func (g *group) remember(i *incident) {
+	at, _ := slices.BinarySearchFunc(g.episodes, i.ID, compareIncident)
+	g.episodes = slices.Insert(g.episodes, at, i)
+}
+
+func (g *group) forget(i *incident) {
+	at, _ := slices.BinarySearchFunc(g.episodes, i.ID, compareIncident)
+	g.episodes = slices.Delete(g.episodes, at, at+1)
+}
+
+func compareIncident(i *incident, id int64) int { return cmp.Compare(i.ID, id) }
 
 // dropGroup forgets g when nothing is left of it.
 func (d *Domain) dropGroup(g *group) {
-	if g.current == nil && len(g.waiting) == 0 && d.groups[g.key] == g {
+	if len(g.episodes) == 0 && len(g.waiting) == 0 && d.groups[g.key] == g {
 		delete(d.groups, g.key)
 		d.undo(func() { d.groups[g.key] = g })
 	}

@@ -26,7 +26,8 @@ func (d *Domain) openIncident(g *group, r *rule, s *series, e *tocsin.Event, ls 
 	})
 	d.saved = append(d.saved, i)
 	d.changed.incidents = append(d.changed.incidents, i)
-	d.setCurrent(g, i)
+	g.remember(i)
+	d.undo(func() { g.forget(i) })
 	d.open++
 	d.say(Effect{Kind: Opened, Incident: i.ID, Alert: s.id, Summary: i.Title, Why: why})
 	for len(g.waiting) > 0 {
@@ -82,7 +83,7 @@ func (d *Domain) fires(i *incident, s *series) {
 	i.Open++
 	i.worst[s.severity]++
 	i.NewestAt = moment(d.now)
-	d.enter(i, d.now)
+	d.enter(i)
 	i.add(s)
 	d.undo(func() { i.drop(s) })
 	d.count(i, s, i.counted, 1)
@@ -207,8 +208,8 @@ func (d *Domain) resolve(s *series, at int64, why string) {
 		g := d.waiting[s.id]
 		c.key = g.key
 		d.unwait(g, s)
-		d.forgetSeries(s)
 		d.dropGroup(g)
+		d.ends.set(s, s.due())
 		return
 	}
 	d.calms(i, s)
@@ -234,12 +235,12 @@ func (d *Domain) closed(i *incident) {
 	d.codes.ended(i.Code, i.ResolvedAt, d.undo)
 }
 
-// reopened is the reverse of closed, for an incident that comes back; at is when.
-func (d *Domain) reopened(i *incident, at int64) {
+// reopened is the reverse of closed, for an incident that comes back.
+func (d *Domain) reopened(i *incident) {
 	d.open++
 	i.lasting = false
 	d.codes.again(i.Code, d.undo)
-	d.enter(i, at)
+	d.enter(i)
 }
 
 // takesBack reports whether a returning or new alert of i's group belongs to i again.
@@ -267,12 +268,12 @@ func (d *Domain) comeBack(i *incident, s *series) (then func()) {
 	if d.now-i.ResolvedAt.UnixMicro() >= CodeRest.Microseconds() {
 		i.Code = 0 // it may be another's by now
 	}
-	i.State, i.ResolvedAt, i.ResolvedBy = tocsin.Triggered, time.Time{}, ""
+	i.State, i.ResolvedAt, i.ResolvedBy, i.NewestAt = tocsin.Triggered, time.Time{}, "", moment(d.now)
 	if quiet {
 		if i.AckedBy != "" {
 			i.State = tocsin.Acked
 		}
-		d.reopened(i, d.now)
+		d.reopened(i)
 		d.say(Effect{Kind: Returned, Incident: i.ID, Alert: s.id, Summary: i.Title, Why: "the recovery did not last " + short(i.rule.quiet)})
 		return func() {
 			d.giveCode(i)
@@ -284,7 +285,7 @@ func (d *Domain) comeBack(i *incident, s *series) (then func()) {
 	if !d.inMajor(i) {
 		i.Major = 0
 	}
-	d.reopened(i, d.now)
+	d.reopened(i)
 	d.say(Effect{Kind: Reopened, Incident: i.ID, Alert: s.id, Summary: i.Title, Why: why})
 	return func() {
 		i.revalue()
@@ -322,7 +323,7 @@ func (i *incident) dueOf(d *Domain, kind int) int64 {
 
 // forgetAt is when nothing can come back to i, which has ended: by then all its alerts are forgotten too.
 func (i *incident) forgetAt() int64 {
-	at := i.ResolvedAt.Add(max(i.rule.reopen, i.rule.quiet))
+	at := i.ResolvedAt.Add(max(i.rule.reopen, i.rule.quiet, keepEnded))
 	if i.ResolvedBy != tocsin.ByItself {
 		at = at.Add(HandReopen)
 	}
@@ -332,7 +333,7 @@ func (i *incident) forgetAt() int64 {
 // next returns what falls due first of i.
 func (i *incident) next(d *Domain) (kind int, due int64) {
 	for k := range dueKinds {
-		if at := i.dueOf(d, k); at != 0 && (due == 0 || at < due) {
+		if at := i.dueOf(d, k); sooner(due, at) != due {
 			kind, due = k, at
 		}
 	}
@@ -367,10 +368,11 @@ func (d *Domain) stillFires(i *incident) {
 	by := i.ResolvedBy
 	i.State, i.ResolvedAt, i.ResolvedBy, i.AckedAt, i.AckedBy = tocsin.Triggered, time.Time{}, "", time.Time{}, ""
 	i.Reopened++
+	i.NewestAt = moment(d.now)
 	if !d.inMajor(i) {
 		i.Major = 0
 	}
-	d.reopened(i, d.now)
+	d.reopened(i)
 	i.revalue()
 	d.giveCode(i)
 	d.say(Effect{Kind: Reopened, Incident: i.ID, Summary: i.Title, Why: fmt.Sprintf("%s resolved it %s ago, and %s", by, short(HandReopen), stillFiring(i.Open))})
@@ -389,10 +391,10 @@ func (d *Domain) forget(i *incident) {
 	delete(d.incidents, i.ID)
 	d.saved = append(d.saved, i)
 	d.undo(func() { d.incidents[i.ID] = i })
-	if g := i.grp; g.current == i {
-		d.setCurrent(g, nil)
-		d.dropGroup(g)
-	}
+	g := i.grp
+	g.forget(i)
+	d.undo(func() { g.remember(i) })
+	d.dropGroup(g)
 }
 
 // setRules puts another rule set in force. Incidents go on under the rule of the same path, or under none where it is gone.

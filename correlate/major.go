@@ -29,15 +29,17 @@ func (d *Domain) weighPending() {
 	if d.pending == 0 {
 		return
 	}
-	now := d.now
-	d.now, d.pending = d.pending, 0
-	again := slices.Clone(d.marked)
-	d.weigh()
-	if d.now < now { // the clocks disagree: what fell due between is seen at once
-		for _, sc := range again {
-			d.mark(sc)
+	for _, sc := range d.marked {
+		if due := sc.due(d); due != 0 && due <= d.pending {
+			sc.marked = false // its own timer comes first
+			d.saved = append(d.saved, sc)
+			d.arm(sc)
 		}
 	}
+	d.marked = slices.DeleteFunc(d.marked, func(sc *scope) bool { return !sc.marked })
+	now := d.now
+	d.now, d.pending = d.pending, 0
+	d.weigh()
 	d.now = now
 }
 
@@ -77,6 +79,10 @@ func (d *Domain) over(sc *scope) {
 		if d.now < sc.overSince+hold {
 			return
 		}
+		if !sc.heldOut {
+			sc.heldOut = true
+			d.undo(func() { sc.heldOut = false })
+		}
 	}
 	if d.now < sc.restUntil && !grown(now, sc.restLevel) || d.covered(sc) {
 		return
@@ -85,10 +91,10 @@ func (d *Domain) over(sc *scope) {
 }
 
 func (d *Domain) setOver(sc *scope, since int64) {
-	if was := sc.overSince; was != since {
-		sc.overSince = since
+	if was, out := sc.overSince, sc.heldOut; was != since {
+		sc.overSince, sc.heldOut = since, false
 		d.held = true
-		d.undo(func() { sc.overSince = was })
+		d.undo(func() { sc.overSince, sc.heldOut = was, out })
 	}
 }
 

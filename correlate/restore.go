@@ -1,7 +1,6 @@
 package correlate
 
 import (
-	"cmp"
 	"slices"
 	"time"
 
@@ -24,7 +23,7 @@ type Snapshot struct {
 // LookBack is how long before Snapshot.SeenAt an incident, an alert or a major may have ended and still be part of the
 // Snapshot. What is older is ignored.
 func (r *Rules) LookBack() time.Duration {
-	back := max(keepEarly, DefaultReopen)
+	back := max(keepEnded, DefaultReopen)
 	for _, x := range r.byPath {
 		back = max(back, x.reopen, x.quiet)
 	}
@@ -45,8 +44,7 @@ func Restore(partition, partitions int, s Snapshot) *Domain {
 	if at := micros(s.CommandAt); at > d.now {
 		d.pending = at
 	}
-	incidents := slices.SortedFunc(slices.Values(s.Incidents), func(a, b tocsin.Incident) int { return cmp.Compare(a.ID, b.ID) })
-	for _, x := range incidents {
+	for _, x := range s.Incidents {
 		i := &incident{Incident: x, rule: d.rules.at(x.Rule)}
 		i.Open = 0
 		i.lasting = x.State == tocsin.Settled && x.ResolvedBy == tocsin.ByItself && x.ResolvedAt.Add(i.rule.quiet).UnixMicro() <= d.now
@@ -54,7 +52,7 @@ func Restore(partition, partitions int, s Snapshot) *Domain {
 			continue
 		}
 		i.grp = d.group(groupKey{x.Rule, x.Group})
-		i.grp.current = i
+		i.grp.remember(i)
 		d.incidents[x.ID] = i
 		if x.State.Open() {
 			d.open++
@@ -86,13 +84,13 @@ func (d *Domain) AddAlert(a *tocsin.Alert) {
 		startsAt: micros(a.StartsAt), firstAt: micros(a.FirstAt), lastAt: micros(a.LastAt), endsAt: micros(a.EndsAt),
 		count: uint32(a.Count), asOf: a.AsOf, status: a.Status, severity: severityOf(&tocsin.Event{Severity: a.Severity}),
 	}
-	early := i == nil && a.Incident == 0 && a.Rule == "" // no rule ever saw it
 	switch {
 	case s.status == tocsin.Firing:
 		d.firing++
-	case s.status != tocsin.Resolved || i == nil && !early || s.due() <= d.now:
+	case s.status != tocsin.Resolved || i == nil && a.Incident != 0 || s.due() <= d.now:
 		return
-	case early:
+	case a.Rule == "": // no rule ever saw it
+		s.at = isEarly
 		d.early++
 	}
 	s.labels = d.syms.pack(a.Labels)
@@ -131,6 +129,7 @@ func (d *Domain) Ready() {
 	for k, sc := range held {
 		if now := d.scopes[k]; now != nil && now.major == nil {
 			now.overSince = sc.overSince
+			now.heldOut = sc.overSince+now.rule.Hold.Microseconds() <= d.now
 		}
 	}
 	for _, m := range d.majors {

@@ -33,6 +33,7 @@ type scope struct {
 	major     *major // open for this scope; nil: none
 	stale     bool   // major may not list all incidents
 	overSince int64  // microseconds; since when it has been over its limit, where hold is asked; 0: it is not
+	heldOut   bool   // it has been for long enough
 	restUntil int64  // not proposed again before this, unless it grew over restLevel
 	restLevel tocsin.Measures
 	marked    bool // to be weighed
@@ -81,14 +82,14 @@ func (d *Domain) scopeOf(n int, ls tocsin.Labels) *scope {
 	return sc
 }
 
-// enter lets i count under each major rule whose window its newest alert is in at now: all its firing alerts come in.
-func (d *Domain) enter(i *incident, now int64) {
+// enter lets i count under each major rule whose window its newest alert is in: all its firing alerts come in.
+func (d *Domain) enter(i *incident) {
 	if !i.State.Open() {
 		return
 	}
 	entered := uint64(0)
 	for n, m := range d.rules.majors {
-		if i.counted&(1<<n) == 0 && now <= i.NewestAt.Add(m.Window).UnixMicro() {
+		if i.counted&(1<<n) == 0 && d.now <= i.NewestAt.Add(m.Window).UnixMicro() {
 			entered |= 1 << n
 		}
 	}
@@ -197,9 +198,7 @@ func (d *Domain) ageDue(i *incident) int64 {
 		if i.counted&(1<<n) == 0 {
 			continue
 		}
-		if at := i.NewestAt.Add(m.Window).UnixMicro() + 1; due == 0 || at < due {
-			due = at
-		}
+		due = sooner(due, i.NewestAt.Add(m.Window).UnixMicro()+1)
 	}
 	return due
 }
@@ -233,7 +232,7 @@ func (d *Domain) rebuildScopes() {
 			d.keepIncident(i)
 			i.counted = 0
 		}
-		d.enter(i, d.now)
+		d.enter(i)
 	}
 	d.rebuilding = false
 	for _, id := range sorted(d.majors) {
@@ -265,21 +264,21 @@ func (d *Domain) link(m *major) {
 	}
 }
 
-// due is when the outcome of weighing sc may change by itself.
-func (sc *scope) due(d *Domain) int64 {
-	if sc.major != nil {
-		return 0
-	}
-	var due int64
-	if sc.overSince != 0 {
-		if at := sc.overSince + sc.rule.Hold.Microseconds(); at > d.now {
-			due = at
-		}
-	}
-	if sc.restUntil > d.now && (due == 0 || sc.restUntil < due) {
-		due = sc.restUntil
+// due is when the outcome of weighing sc changes by itself.
+func (sc *scope) due(*Domain) int64 {
+	due := sc.restUntil
+	if sc.overSince != 0 && !sc.heldOut {
+		due = sooner(due, sc.overSince+sc.rule.Hold.Microseconds())
 	}
 	return due
+}
+
+// sooner returns the earlier of two times, of which 0 is never.
+func sooner(a, b int64) int64 {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
 }
 
 func (sc *scope) fire(d *Domain) { d.mark(sc) }

@@ -148,7 +148,7 @@ func (d *Domain) settle(to int64) {
 				d.looks.put(due)
 				continue
 			}
-			d.now = max(d.now, due)
+			d.now, d.decided = max(d.now, due), true
 			x.fire(d)
 			d.arm(x)
 		case ends != 0 && ends <= to:
@@ -157,7 +157,7 @@ func (d *Domain) settle(to int64) {
 				d.ends.put(due)
 				continue
 			}
-			d.now = max(d.now, due)
+			d.now, d.decided = max(d.now, due), true
 			d.seriesFires(s)
 		default:
 			d.now = max(d.now, to)

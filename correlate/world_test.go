@@ -20,6 +20,7 @@ var start = time.Date(2026, 3, 2, 10, 0, 0, 0, time.UTC)
 // failer is what testing.T and rapid.T have in common.
 type failer interface {
 	Helper()
+	Logf(format string, args ...any)
 	Fatalf(format string, args ...any)
 }
 
@@ -119,6 +120,7 @@ type world struct {
 	seq      int64
 	absorbed int // commands that d has taken in
 	check    bool
+	restarts []*Domain // as if started anew between the newest command and the next record
 }
 
 func newWorld(t failer, rs RuleSet) *world {
@@ -168,9 +170,17 @@ func (w *world) take(r Record) []Effect {
 	}
 	w.d.Commit()
 	w.effects = append(w.effects, effects...)
+	w.t.Logf("offset %d at %s: %s => %s", r.Offset, r.At.Sub(start), came(r), told(effects))
+	for _, d := range w.restarts {
+		again := slices.Clone(Apply(d, r))
+		d.Commit()
+		w.sameEffects(effects, again)
+		w.same("live and restarted after a command", dump(w.d, false), dump(d, false))
+	}
+	w.restarts = nil
 	if w.check {
 		w.consistent()
-		w.restorable()
+		w.same("live and restored", dump(w.d, false), dump(w.restored(), false))
 	}
 	return effects
 }
@@ -191,6 +201,13 @@ func (w *world) same(what, a, b string) {
 	w.t.Helper()
 	if a != b {
 		w.t.Fatalf("%s: not the same\n%s", what, cmp.Diff(strings.Split(a, "\n"), strings.Split(b, "\n")))
+	}
+}
+
+func (w *world) sameEffects(a, b []Effect) {
+	w.t.Helper()
+	if !slices.Equal(a, b) {
+		w.t.Fatalf("told %s\nand %s\n%s", told(a), told(b), cmp.Diff(a, b))
 	}
 }
 
@@ -229,20 +246,23 @@ func (w *world) command(at time.Time, kind, by string, incident, majorID int64, 
 		}
 		w.rows.majors[majorID] = m
 	}
+	w.t.Logf("command at %s after offset %d: %s of incident %d, major %d by %s, told %v", at.Sub(start), c.AfterOffset, kind, incident, majorID, by, told)
 	w.seq++
 	c.Seq = w.seq
 	w.rows.commands = append(w.rows.commands, c)
 	if !told {
 		return nil
 	}
-	for _, c := range w.rows.commands[w.absorbed:] {
-		w.d.Absorb(c)
+	for _, d := range append(slices.Clone(w.restarts), w.d) {
+		for _, c := range w.rows.commands[w.absorbed:] {
+			d.Absorb(c)
+		}
+		d.Commit()
 	}
-	w.d.Commit()
 	w.absorbed = len(w.rows.commands)
 	if w.check {
 		w.consistent()
-		w.restorable()
+		w.restarts = append(w.restarts, w.restored())
 	}
 	return nil
 }
@@ -269,18 +289,18 @@ func (w *world) restore() *Domain {
 	return d
 }
 
-// restorable checks that a start now would lead to the same, once it has read what was not committed.
-func (w *world) restorable() {
+// restored is what a start now leads to, once it has read what was not committed.
+func (w *world) restored() *Domain {
 	w.t.Helper()
 	d := w.restore()
 	for _, r := range w.journal[w.rows.offset:] {
 		if effects := Apply(d, r); len(effects) > 0 {
-			w.t.Fatalf("a record that was nothing means %v after a start", effects)
+			w.t.Fatalf("a record that was nothing means %v after a start", told(effects))
 		}
 		d.Commit()
 	}
-	w.same("live and restored", dump(w.d, false), dump(d, false))
 	consistent(w.t, d)
+	return d
 }
 
 // replay applies the journal and the commands anew, each command before the record at its offset.
@@ -325,7 +345,7 @@ func consistent(t failer, d *Domain) {
 				} else if g := d.waiting[s.id]; g == nil || !slices.Contains(g.waiting, s) {
 					t.Fatalf("alert %d fires, has no incident and does not wait", s.id)
 				}
-			} else if s.inc == nil {
+			} else if s.early() {
 				early++
 			}
 			queued(t, &d.ends, s, s.due())
@@ -402,7 +422,9 @@ func consistent(t failer, d *Domain) {
 		if !maps.Equal(w.hosts, sc.hosts) || !maps.Equal(w.services, sc.services) || !maps.Equal(w.incidents, sc.incidents) {
 			t.Fatalf("scope %v counts %v %v %v, should %v %v %v", k, sc.hosts, sc.services, sc.incidents, w.hosts, w.services, w.incidents)
 		}
-		queued(t, &d.looks, looked(sc), sc.due(d))
+		if !sc.marked {
+			queued(t, &d.looks, looked(sc), sc.due(d))
+		}
 	}
 	if len(want) > len(d.scopes) {
 		t.Fatalf("%d scopes, should be %d", len(d.scopes), len(want))
@@ -458,7 +480,7 @@ func dump(d *Domain, volatile bool) string {
 			continue // whenever a record comes
 		}
 		say("incident %03d %+v rule %q group %q firing %v worst %v counted %b covers %d lasting %v current %v due %d", i.ID,
-			i.Incident, i.rule.path, i.grp.key, ids, i.worst, i.counted, i.covers, i.lasting, i.grp.current == i, i.due(d))
+			i.Incident, i.rule.path, i.grp.key, ids, i.worst, i.counted, i.covers, i.lasting, i.grp.current() == i, i.due(d))
 	}
 	for k, g := range d.groups {
 		var ids []int64
@@ -466,8 +488,8 @@ func dump(d *Domain, volatile bool) string {
 			ids = append(ids, s.id)
 		}
 		current := int64(0)
-		if g.current != nil {
-			current = g.current.ID
+		if i := g.current(); i != nil {
+			current = i.ID
 		}
 		say("group %q current %d waiting %v hosts %v services %v", k, current, ids, text(g.hosts), text(g.services))
 	}
@@ -479,6 +501,9 @@ func dump(d *Domain, volatile bool) string {
 		say("major %03d %+v scope %q due %d", m.ID, m.Major, scope, m.due(d))
 	}
 	for k, sc := range d.scopes {
+		if !volatile && len(sc.incidents) == 0 && sc.major == nil && sc.overSince == 0 && sc.restUntil <= d.now {
+			continue // whenever a record comes
+		}
 		id := int64(0)
 		if sc.major != nil {
 			id = sc.major.ID
@@ -509,6 +534,25 @@ func dump(d *Domain, volatile bool) string {
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")
+}
+
+// came writes what is in a record.
+func came(r Record) string {
+	var out []string
+	for _, e := range r.Events {
+		x := fmt.Sprintf("%s %s %s %s", e.Key, e.Status, e.Severity, e.Labels)
+		if !e.StartsAt.IsZero() {
+			x += " since " + r.At.Sub(e.StartsAt).String()
+		}
+		if !e.EndsAt.IsZero() {
+			x += " until " + e.EndsAt.Sub(r.At).String()
+		}
+		out = append(out, x)
+	}
+	if r.Rules != nil {
+		out = append(out, "rules")
+	}
+	return strings.Join(out, "; ")
 }
 
 // told writes effects as kind and subject.
