@@ -21,6 +21,9 @@ const amVersion = "0.34.2"
 // amChunk is how many alerts are read before they are written: no look at the store waits for a client.
 const amChunk = 1024
 
+// amWrite is how many bytes are gathered before they are written.
+const amWrite = 64 << 10
+
 // amResolve is how far in the future an alert without an end of its own is said to end: a client that reads a time in the past takes it for resolved.
 const amResolve = 5 * time.Minute
 
@@ -78,8 +81,7 @@ func (s *Server) amAlerts(w http.ResponseWriter, r *http.Request) error {
 		return amBad(w, err)
 	}
 	l := s.listing(r.Context(), q)
-	err = l.stream(w, '[', func() (more bool, err error) { return l.chunk(amChunk) })
-	return err
+	return l.stream(w, func() (more bool, err error) { return l.chunk(amChunk) })
 }
 
 // amGroups answers the alerts that fire now by their open incidents, newest first.
@@ -88,36 +90,15 @@ func (s *Server) amGroups(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return amBad(w, err)
 	}
-	l := s.listing(r.Context(), q)
-	f := store.IncidentFilter{States: []tocsin.IncidentState{tocsin.Triggered, tocsin.Acked}, Limit: 64}
-	return l.stream(w, '[', func() (more bool, err error) {
-		if q.nothing {
-			return false, nil
-		}
-		err = s.view(r.Context(), func(tx *store.Tx) error {
-			found, err := tx.Incidents(f)
-			if err != nil {
-				return err
-			}
-			more = len(found) == f.Limit
-			for _, i := range found {
-				f.Before = i.ID
-				err = l.group(tx, i)
-				if err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		return more, err
-	})
+	g := &grouping{listing: s.listing(r.Context(), q)}
+	return g.stream(w, g.next)
 }
 
 // stream writes an array of what next puts into l.out, as it comes.
-func (l *listing) stream(w http.ResponseWriter, open byte, next func() (more bool, err error)) error {
-	l.out = append(l.out[:0], open)
+func (l *listing) stream(w http.ResponseWriter, next func() (more bool, err error)) error {
+	l.out = append(l.out[:0], '[')
 	control := http.NewResponseController(w)
-	for begun := false; ; begun = true {
+	for begun := false; ; {
 		more, err := next()
 		if err != nil && !begun {
 			return err
@@ -129,8 +110,12 @@ func (l *listing) stream(w http.ResponseWriter, open byte, next func() (more boo
 		if !more {
 			l.out = append(l.out, "]\n"...)
 		}
+		if more && len(l.out) < amWrite {
+			continue
+		}
 		w.Header().Set("Content-Type", "application/json")
 		_ = control.SetWriteDeadline(time.Now().Add(writeTime)) // a test's recorder has no deadlines
+		begun = true
 		_, err = w.Write(l.out)
 		if err != nil || !more {
 			return nil //nolint:nilerr // the client has gone away
@@ -229,53 +214,88 @@ func (l *listing) refresh() {
 	})
 }
 
-// group adds the firing alerts of one incident that are wanted, as one group.
-func (l *listing) group(tx *store.Tx, i tocsin.Incident) error {
-	name := receiverName(l.s.Receiving(i))
-	if l.q.receiver != nil && !l.q.receiver.MatchString(name) {
-		return nil
+// A grouping writes the firing alerts of one open incident after the other.
+type grouping struct {
+	*listing
+	waiting []tocsin.Incident // the next ones, newest first
+	before  int64             // the last incident that was read
+	current int64             // the incident under way; 0: none
+	room    int               // how many of its alerts are read at once
+	head    []byte            // what stands before its first alert; empty once that is written
+	groups  bool              // whether any group has been written
+}
+
+// groupsAtOnce is how many incidents are read at once.
+const groupsAtOnce = 64
+
+// groupRoom is how many alerts of an incident are read at once where it has few.
+const groupRoom = 32
+
+// next writes some of the alerts of the incident under way, or begins the next one.
+func (g *grouping) next() (more bool, err error) {
+	if g.q.nothing {
+		return false, nil
+	}
+	if g.current == 0 {
+		return g.begin()
+	}
+	g.some = len(g.head) == 0
+	before := len(g.out)
+	g.out = append(g.out, g.head...)
+	more, err = g.chunk(g.room)
+	switch {
+	case err != nil:
+		return false, err
+	case g.some:
+		g.head, g.groups = g.head[:0], true
+	default:
+		g.out = g.out[:before]
+	}
+	if !more {
+		if g.some {
+			g.out = append(g.out, "]}"...)
+		}
+		g.current = 0
+	}
+	return true, nil
+}
+
+// begin makes the next incident that is wanted the one under way; it is false when there is none.
+func (g *grouping) begin() (bool, error) {
+	if len(g.waiting) == 0 {
+		f := store.IncidentFilter{States: []tocsin.IncidentState{tocsin.Triggered, tocsin.Acked}, Before: g.before, Limit: groupsAtOnce}
+		err := g.s.view(g.ctx, func(tx *store.Tx) (err error) {
+			g.waiting, err = tx.Incidents(f)
+			return err
+		})
+		if err != nil || len(g.waiting) == 0 {
+			return false, err
+		}
+	}
+	i := g.waiting[0]
+	g.waiting, g.before = g.waiting[1:], i.ID
+	name := receiverName(g.s.Receiving(i))
+	if g.q.receiver != nil && !g.q.receiver.MatchString(name) {
+		return true, nil
 	}
 	labels, err := json.Marshal(i.Labels)
 	if err != nil {
-		return fmt.Errorf("labels of incident %s: %w", tocsin.IncidentID(i.ID), err)
+		return false, fmt.Errorf("labels of incident %s: %w", tocsin.IncidentID(i.ID), err)
 	}
-	begin, outer := len(l.out), l.some
-	if l.some {
-		l.out = append(l.out, ',')
+	b := g.head[:0]
+	if g.groups {
+		b = append(b, ',')
 	}
-	l.out = append(l.out, `{"labels":`...)
-	l.out = append(l.out, labels...)
-	l.out = append(l.out, `,"routeLabels":{},"receiver":{"name":`...)
-	l.out = appendText(l.out, name)
-	l.out = append(l.out, `},"alerts":[`...)
-	f := l.q.index
-	f.Incident, l.some, l.rows = i.ID, false, l.rows[:0]
-	f.Service, f.Host, f.Alertname, f.Source = "", "", "", "" // the incident's own index finds fewer
-	l.receivers = map[int64]string{i.ID: name}
-	for a, err := range tx.RawAlerts(f) {
-		if err != nil {
-			return err
-		}
-		l.rows = append(l.rows, a)
-		if len(l.rows) == amChunk {
-			l.flushGroup()
-		}
-	}
-	l.flushGroup()
-	if !l.some {
-		l.out, l.some = l.out[:begin], outer
-		return nil
-	}
-	l.out = append(l.out, "]}"...)
-	return nil
-}
-
-func (l *listing) flushGroup() {
-	l.refresh()
-	for n := range l.rows {
-		l.add(&l.rows[n])
-	}
-	l.rows = l.rows[:0]
+	b = append(b, `{"labels":`...)
+	b = append(b, labels...)
+	b = append(b, `,"routeLabels":{},"receiver":{"name":`...)
+	b = appendText(b, name)
+	g.head = append(b, `},"alerts":[`...)
+	g.current, g.after, g.room = i.ID, 0, min(max(i.Open+1, groupRoom), amChunk)
+	// The incident's own index finds fewer than those of the filter.
+	g.q.index = store.AlertFilter{Status: tocsin.Firing, Incident: i.ID}
+	g.receivers = map[int64]string{i.ID: name}
+	return true, nil
 }
 
 // receiverName is what Alertmanager's clients are told where nobody says an escalation: a receiver always has a name.

@@ -33,22 +33,17 @@ func parseFilter(said []string) (f filter, err error) {
 		return f, fmt.Errorf("%d matchers: at most %d", len(said), maxMatchers)
 	}
 	for _, text := range said {
-		ms, err := parseMatchers(text)
+		m, err := parseMatcher(text)
 		if err != nil {
 			return f, err
 		}
-		f.matchers = append(f.matchers, ms...)
-	}
-	if len(f.matchers) > maxMatchers {
-		return f, fmt.Errorf("%d matchers: at most %d", len(f.matchers), maxMatchers)
-	}
-	for _, m := range f.matchers {
+		f.matchers = append(f.matchers, m)
 		f.use(m)
 	}
 	return f, nil
 }
 
-func parseMatchers(text string) (labels.Matchers, error) {
+func parseMatcher(text string) (*labels.Matcher, error) {
 	switch {
 	case len(text) > maxMatcher:
 		return nil, fmt.Errorf("a matcher of %d bytes: at most %d", len(text), maxMatcher)
@@ -57,11 +52,11 @@ func parseMatchers(text string) (labels.Matchers, error) {
 	case strings.TrimSpace(text) == "":
 		return nil, fmt.Errorf("matcher %q is empty", text)
 	}
-	ms, err := parse.Matchers(text)
+	m, err := parse.Matcher(text)
 	if err == nil {
-		return ms, nil
+		return m, nil
 	}
-	classic, classicErr := labels.ParseMatchers(text)
+	classic, classicErr := labels.ParseMatcher(text)
 	if classicErr == nil {
 		return classic, nil
 	}
