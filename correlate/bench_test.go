@@ -79,7 +79,7 @@ func BenchmarkRepeat(b *testing.B) {
 // BenchmarkNewAlert is one event of a new alert, 64 a record and commit, with the rows that come of it.
 func BenchmarkNewAlert(b *testing.B) {
 	d := benchDomain(b, 0)
-	const most = 400_000
+	const most = 64_000
 	events := make([]tocsin.Event, most)
 	for n := range events {
 		events[n] = kubeAlert(n)

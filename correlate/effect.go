@@ -1,6 +1,7 @@
 package correlate
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -30,8 +31,14 @@ const (
 )
 
 func (k EffectKind) String() string {
-	return [...]string{"", "opened", "joined", "eased", "returned", "recovered", "recovery-lasted", "reopened", "urgency-rose",
-		"acknowledged-by-sender", "page-now", "proposed", "promoted", "grew", "joined-major", "lapsed"}[k]
+	names := [...]string{
+		"", "opened", "joined", "eased", "returned", "recovered", "recovery-lasted", "reopened", "urgency-rose",
+		"acknowledged-by-sender", "page-now", "proposed", "promoted", "grew", "joined-major", "lapsed",
+	}
+	if int(k) < len(names) {
+		return names[k]
+	}
+	return fmt.Sprintf("effect(%d)", uint8(k))
 }
 
 // An Effect is one thing that Apply decided.

@@ -14,6 +14,8 @@ type symbols struct {
 	text []string
 	refs []int32
 	free []uint32
+
+	unpacked tocsin.Labels // room for one set
 }
 
 func newSymbols() symbols {
@@ -63,33 +65,25 @@ func (y *symbols) pack(ls tocsin.Labels) string {
 	return string(buf)
 }
 
-// unpack calls f for every label of a packed set until it says false.
-func (y *symbols) unpack(packed string, f func(name, value uint32) bool) {
+// labels unpacks a set; what it returns is overwritten by the next call.
+func (y *symbols) labels(packed string) tocsin.Labels {
+	ls := y.unpacked[:0]
 	for i := 0; i < len(packed); {
 		name, n := uvarint(packed[i:])
 		value, m := uvarint(packed[i+n:])
 		i += n + m
-		if !f(name, value) {
-			return
-		}
+		ls = append(ls, tocsin.Label{Name: y.text[name], Value: y.text[value]})
 	}
-}
-
-func (y *symbols) labels(packed string) tocsin.Labels {
-	var ls tocsin.Labels
-	y.unpack(packed, func(n, v uint32) bool {
-		ls = append(ls, tocsin.Label{Name: y.text[n], Value: y.text[v]})
-		return true
-	})
+	y.unpacked = ls
 	return ls
 }
 
 func (y *symbols) release(packed string) {
-	y.unpack(packed, func(n, v uint32) bool {
-		y.drop(n)
-		y.drop(v)
-		return true
-	})
+	for i := 0; i < len(packed); {
+		id, n := uvarint(packed[i:])
+		i += n
+		y.drop(id)
+	}
 }
 
 func uvarint(s string) (v uint32, n int) {
