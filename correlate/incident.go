@@ -327,7 +327,7 @@ func (i *incident) forgetAt() int64 {
 	if i.ResolvedBy != tocsin.ByItself {
 		at = at.Add(HandReopen)
 	}
-	return at.UnixMicro() + 1
+	return at.UnixMicro()
 }
 
 // next returns what falls due first of i.
