@@ -45,7 +45,7 @@ type action func(ctx context.Context, word string, ids []string, o client.Order)
 // command returns the command of a verb.
 func command(c *connection, kind string, v verb, do action) *cobra.Command {
 	var o client.Order
-	cmd := &cobra.Command{Use: v.word + " ID...", Short: v.short, Args: cobra.MinimumNArgs(1)}
+	cmd := &cobra.Command{Use: v.word + " ID...", Short: v.short, Args: needs("an id, such as "+kind[:1]+"42", true)}
 	cmd.Flags().StringVar(&o.By, "by", "", "the person who does it, where the token is a robot's")
 	cmd.Flags().StringVar(&o.Note, "note", "", "a note for the timeline")
 	cmd.Example = fmt.Sprintf("  tocsin %s %s %s --by one", kind, v.word, kind[:1]+"42")
@@ -56,10 +56,13 @@ func command(c *connection, kind string, v verb, do action) *cobra.Command {
 // note returns the command that writes a line into a timeline.
 func note(c *connection, kind string, do action) *cobra.Command {
 	var by string
-	cmd := &cobra.Command{Use: "note ID TEXT...", Short: "Write a note into the timeline", Args: cobra.MinimumNArgs(2)}
+	cmd := &cobra.Command{Use: "note ID TEXT...", Short: "Write a note into the timeline", Args: needs("an id and the text", true)}
 	cmd.Flags().StringVar(&by, "by", "", "the person who writes it, where the token is a robot's")
 	cmd.Example = fmt.Sprintf("  tocsin %s note %s the replica is back --by one", kind, kind[:1]+"42")
 	cmd.RunE = does(func(ctx context.Context, args []string) error {
+		if len(args) < 2 {
+			return wrongUse("what is the note? tocsin %s note %s TEXT", kind, args[0])
+		}
 		return do(ctx, "note", args[:1], client.Order{By: by, Note: strings.Join(args[1:], " ")})
 	})
 	return cmd
@@ -156,7 +159,7 @@ func sev(priority int) string {
 
 func (c *connection) incidentShow() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "show ID", Short: "Show one incident with its alerts and why, its timeline and its pages", Args: cobra.ExactArgs(1),
+		Use: "show ID", Short: "Show one incident with its alerts and why, its timeline and its pages", Args: needs("an id, such as i42", false),
 		Example: "  tocsin incident show i42",
 	}
 	cmd.RunE = does(func(ctx context.Context, args []string) error {
@@ -216,7 +219,7 @@ func (c *connection) showHistory(timeline []client.Change, pages []client.Page) 
 	cal := c.calendar()
 	rows := make([][]string, len(timeline))
 	for n, x := range timeline {
-		rows[n] = []string{cal.at(x.At), x.Actor, x.Kind, short(said(x.Data), 100)}
+		rows[n] = []string{cal.at(x.At), x.Actor, x.Kind, short(strings.TrimSuffix(said(x.Data), "; "), 120)}
 	}
 	err := c.section("Timeline", []string{"AT", "WHO", "WHAT", "MORE"}, rows)
 	if err != nil {
@@ -225,8 +228,33 @@ func (c *connection) showHistory(timeline []client.Change, pages []client.Page) 
 	return c.section("Pages", pageHeader, pageRows(pages, cal))
 }
 
-// said makes a line of the data of a change: its fields by name, or the text as it stands.
+// said makes a line of the data of a change: what people would ask first, or its fields by name.
 func said(data json.RawMessage) string {
+	var known struct {
+		Note   string   `json:"note"`
+		Paging []string `json:"paging"`
+		Steps  []struct {
+			Alert   string `json:"alert"`
+			Summary string `json:"summary"`
+			Why     string `json:"why"`
+		} `json:"steps"`
+	}
+	if json.Unmarshal(data, &known) == nil && known.Note+strings.Join(known.Paging, "") != "" {
+		return strings.Join(append(known.Paging, known.Note), "; ")
+	}
+	if n := len(known.Steps); n > 0 {
+		step := known.Steps[0]
+		line := strings.TrimSpace(step.Alert + " " + step.Summary)
+		if n > 1 {
+			line += fmt.Sprintf(" and %d more", n-1)
+		}
+		return strings.TrimPrefix(line+": "+step.Why, ": ")
+	}
+	return byName(data)
+}
+
+// byName makes a line of any object's fields.
+func byName(data json.RawMessage) string {
 	var fields map[string]json.RawMessage
 	if len(data) == 0 || json.Unmarshal(data, &fields) != nil {
 		return string(data)

@@ -93,7 +93,7 @@ func measured(m client.Measures) string {
 
 func (c *connection) majorShow() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "show ID", Short: "Show one major: what it covers, what was counted, its timeline and pages", Args: cobra.ExactArgs(1),
+		Use: "show ID", Short: "Show one major: what it covers, what was counted, its timeline and pages", Args: needs("an id, such as m7", false),
 		Example: "  tocsin major show m7",
 	}
 	cmd.RunE = does(func(ctx context.Context, args []string) error {

@@ -70,7 +70,7 @@ func (w *world) schedule() *cobra.Command {
 	c := w.connect(g)
 	var from, to string
 	show := &cobra.Command{
-		Use: "show NAME", Short: "Show the shifts of one schedule, gaps included", Args: cobra.ExactArgs(1),
+		Use: "show NAME", Short: "Show the shifts of one schedule, gaps included", Args: needs("the name of a schedule", false),
 		Example: "  tocsin schedule show platform\n  tocsin schedule show platform --from 2026-03-01 --to 2026-04-01 --utc",
 	}
 	show.Flags().StringVar(&from, "from", "", "begin here; else now")

@@ -111,7 +111,7 @@ its own in ./data and says what to try.`,
   tocsin send DiskFull host=db-1 service=db-main --severity critical --summary "disk 98% full"
   tocsin incident list
   tocsin incident ack i42 --by one`,
-		Args:          cobra.NoArgs,
+		Args:          cobra.ArbitraryArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE:          needsOneOfItsOwn,
@@ -148,6 +148,19 @@ func needsOneOfItsOwn(cmd *cobra.Command, args []string) error {
 		said += ": did you mean " + strings.Join(near, " or ") + "?"
 	}
 	return wrongUse("%s", said)
+}
+
+// needs returns a check that there is exactly one argument, or with more at least one.
+func needs(what string, more bool) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) == 0:
+			return wrongUse("%s needs %s", cmd.CommandPath(), what)
+		case len(args) > 1 && !more:
+			return wrongUse("%s takes only %s: what is %q?", cmd.CommandPath(), what, args[1])
+		}
+		return nil
+	}
 }
 
 // group returns a command that only holds others.

@@ -220,9 +220,10 @@ func (s *storming) conclude(st *tempest, watch *lookout, looked bool) error {
 	if watch.found != nil {
 		b.MajorRaw = watch.found.Raw
 		line := fmt.Sprintf("%s %s: %s (%s)", watch.found.ID, watch.found.State, watch.found.Title, measured(watch.found.Measures))
-		if after, reason, known := st.sinceThreshold(*watch.found); known {
+		if reached, reason, known := st.threshold(*watch.found); known {
+			after := watch.seenAt.Sub(reached)
 			b.AfterMS = new(ms(after))
-			line += fmt.Sprintf(", %.0f ms after the alert that made it %s", ms(after), reason)
+			line += fmt.Sprintf(", shown %.0f ms after the alert went out that made it %s", ms(after), reason)
 		}
 		s.say("%s", line)
 		s.say("decide it: tocsin major confirm %s, or tocsin major reject %s", watch.found.ID, watch.found.ID)

@@ -161,10 +161,9 @@ func (t *tempest) count(b blow, at time.Time) {
 	}
 }
 
-// sinceThreshold says how long after the alert that reached the rule's threshold m was proposed, by two clocks that must
-// agree. It is not known where another measure decided, or alerts that are not of this storm.
-func (t *tempest) sinceThreshold(m client.Major) (after time.Duration, reason string, known bool) {
-	var reached time.Time
+// threshold says when the alert went out by which the storm reached what m's rule asks for, and what that was. It is not known
+// where another measure decided, or alerts that are not of this storm.
+func (t *tempest) threshold(m client.Major) (reached time.Time, reason string, known bool) {
 	for _, x := range []struct {
 		limit, was int
 		at         []time.Time
@@ -173,14 +172,11 @@ func (t *tempest) sinceThreshold(m client.Major) (after time.Duration, reason st
 		if x.limit == 0 || x.was < x.limit || len(x.at) < x.limit {
 			continue
 		}
-		if at := x.at[x.limit-1]; reached.IsZero() || at.Before(reached) {
-			reached, reason = at, count(x.limit, x.what)
+		if at := x.at[x.limit-1]; !known || at.Before(reached) {
+			reached, reason, known = at, count(x.limit, x.what), true
 		}
 	}
-	if reached.IsZero() || m.ProposedAt.Before(reached.Add(-time.Second)) {
-		return 0, "", false
-	}
-	return max(0, m.ProposedAt.Sub(reached)), reason, true
+	return reached, reason, known
 }
 
 // A lookout waits for the major that a storm leads to.
@@ -188,13 +184,14 @@ type lookout struct {
 	desk   *client.Client
 	region string
 	known  map[string]bool
-	open   string // a major that covered the region before the storm
+	open   []string // majors that were open before the storm
 	found  *client.Major
+	seenAt time.Time // when the API showed it
 }
 
 const (
-	glance  = 100 * time.Millisecond // between two looks
-	looksAt = 100                    // of the newest majors
+	glance  = 20 * time.Millisecond // between two looks
+	looksAt = 100                   // of the newest majors
 )
 
 // begin notes what is there already.
@@ -206,8 +203,8 @@ func (l *lookout) begin(ctx context.Context) error {
 	l.known = map[string]bool{}
 	for _, m := range list.Items {
 		l.known[m.ID] = true
-		if m.Scope["region"] == l.region && (m.State == "proposed" || m.State == "confirmed") {
-			l.open = m.ID
+		if m.State == "proposed" || m.State == "confirmed" {
+			l.open = append(l.open, m.ID)
 		}
 	}
 	return nil
@@ -225,7 +222,7 @@ func (l *lookout) look(ctx context.Context, over <-chan struct{}, wait time.Dura
 		}
 		for _, m := range list.Items {
 			if !l.known[m.ID] && strings.EqualFold(m.Scope["region"], l.region) {
-				l.found = &m
+				l.found, l.seenAt = &m, time.Now()
 				return nil
 			}
 		}
@@ -243,8 +240,8 @@ func (l *lookout) look(ctx context.Context, over <-chan struct{}, wait time.Dura
 
 // whyNot guesses why there is no candidate.
 func (l *lookout) whyNot() string {
-	if l.open != "" {
-		return ": " + l.open + " is open there already, and one region has at most one"
+	if len(l.open) > 0 {
+		return ": " + strings.Join(l.open, ", ") + " was open before, and what counts there makes no other one"
 	}
 	return ": does a rule under majors: have the scope region?"
 }
