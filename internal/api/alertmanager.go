@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"tocsin"
@@ -18,8 +19,14 @@ import (
 // amVersion is the Alertmanager whose API this is: its tools compare it with their own.
 const amVersion = "0.34.2"
 
-// amChunk is how many alerts are read before they are written: no look at the store waits for a client.
-const amChunk = 1024
+// How many alerts are read before they are written: no look at the store waits for a client. The first ones come at once.
+const (
+	amFirst = 512
+	amChunk = 4096
+)
+
+// maxListings is how many listings may be under way at once: each holds two chunks in memory.
+const maxListings = 8
 
 // amWrite is how many bytes are gathered before they are written.
 const amWrite = 64 << 10
@@ -80,8 +87,12 @@ func (s *Server) amAlerts(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return amBad(w, err)
 	}
-	l := s.listing(r.Context(), q)
-	return l.stream(w, func() (more bool, err error) { return l.chunk(amChunk) })
+	return s.listings(r.Context(), func(ctx context.Context) error {
+		l := s.listing(ctx, q)
+		next, stop := l.ahead()
+		defer stop()
+		return l.stream(w, next)
+	})
 }
 
 // amGroups answers the alerts that fire now by their open incidents, newest first.
@@ -90,8 +101,23 @@ func (s *Server) amGroups(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return amBad(w, err)
 	}
-	g := &grouping{listing: s.listing(r.Context(), q)}
-	return g.stream(w, g.next)
+	return s.listings(r.Context(), func(ctx context.Context) error {
+		g := &grouping{listing: s.listing(ctx, q)}
+		return g.stream(w, g.next)
+	})
+}
+
+// listings runs one listing if there are not too many under way; those for whom there is no room are told as Alertmanager tells them.
+func (s *Server) listings(ctx context.Context, list func(context.Context) error) error {
+	select {
+	case s.lists <- struct{}{}:
+	default:
+		return &problem{Status: http.StatusServiceUnavailable, Detail: fmt.Sprintf("%d listings are under way already", maxListings), wait: busySeconds}
+	}
+	defer func() { <-s.lists }()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	return list(ctx)
 }
 
 // stream writes an array of what next puts into l.out, as it comes.
@@ -124,17 +150,15 @@ func (l *listing) stream(w http.ResponseWriter, next func() (more bool, err erro
 	}
 }
 
-// A listing turns alerts into JSON, some at a time, in memory that is used again.
+// A listing turns alerts into JSON, some at a time.
 type listing struct {
 	s         *Server
 	ctx       context.Context //nolint:containedctx // lives as long as its request
 	q         amQuery
 	now       time.Time
-	after     int64 // the id of the last alert that was looked at
-	some      bool  // whether anything has been written
-	receivers map[int64]string
-	rows      []store.RawAlert
-	ids       []int64
+	after     int64            // the id of the last alert that was read
+	receivers map[int64]string // by incident
+	some      bool             // whether any alert has been written
 	parsed    []tocsin.Label
 	out       []byte
 	clock     clockText
@@ -144,74 +168,127 @@ func (s *Server) listing(ctx context.Context, q amQuery) *listing {
 	return &listing{s: s, ctx: ctx, q: q, now: s.Now(), receivers: map[int64]string{}}
 }
 
-// chunk looks at the next most alerts and adds those that are wanted.
-func (l *listing) chunk(most int) (more bool, err error) {
+// A chunk is some alerts as they were read, each with its receiver.
+type chunk struct {
+	rows      []store.RawAlert
+	receivers []string
+	more      bool
+	err       error
+}
+
+// ahead returns what writes the next alerts into l.out while those behind them are being read already. stop ends the reading.
+func (l *listing) ahead() (next func() (more bool, err error), stop func()) {
 	if l.q.nothing {
-		return false, nil
+		return func() (bool, error) { return false, nil }, func() {}
 	}
+	ctx, cancel := context.WithCancel(l.ctx)
+	l.ctx = ctx
+	chunks := make(chan chunk)
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		for most := amFirst; ; most = min(2*most, amChunk) {
+			c := l.read(most)
+			select {
+			case chunks <- c:
+			case <-ctx.Done():
+				return
+			}
+			if !c.more || c.err != nil {
+				return
+			}
+		}
+	})
+	next = func() (bool, error) {
+		select {
+		case c := <-chunks:
+			l.write(c)
+			return c.more, c.err
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
+	return next, func() {
+		cancel()
+		reader.Wait()
+	}
+}
+
+// read returns the next most alerts that the index finds.
+func (l *listing) read(most int) (c chunk) {
 	f := l.q.index
 	f.After, f.Limit = l.after, most
-	l.rows = l.rows[:0]
-	err = l.s.view(l.ctx, func(tx *store.Tx) error {
+	if l.after > 0 {
+		c.rows = make([]store.RawAlert, 0, most) // it goes on, so there are many
+	}
+	c.err = l.s.view(l.ctx, func(tx *store.Tx) error {
 		for a, err := range tx.RawAlerts(f) {
 			if err != nil {
 				return err
 			}
-			l.rows = append(l.rows, a)
+			c.rows = append(c.rows, a)
 		}
-		return l.learn(tx)
+		return l.learn(tx, &c)
 	})
-	if err != nil {
-		return false, err
+	if c.err != nil || len(c.rows) == 0 {
+		return c
 	}
-	l.refresh()
-	for i := range l.rows {
-		l.add(&l.rows[i])
-	}
-	if len(l.rows) > 0 {
-		l.after = l.rows[len(l.rows)-1].ID
-	}
-	return len(l.rows) == most, nil
+	l.refresh(c.rows)
+	l.after, c.more = c.rows[len(c.rows)-1].ID, len(c.rows) == most
+	return c
 }
 
 // knownReceivers bounds how many incidents' receivers a listing remembers.
 const knownReceivers = 20_000
 
 // learn finds out which escalations the incidents of the rows are paged by.
-func (l *listing) learn(tx *store.Tx) error {
+func (l *listing) learn(tx *store.Tx, c *chunk) error {
 	if len(l.receivers) > knownReceivers {
 		clear(l.receivers)
 	}
-	for i := range l.rows {
-		id := l.rows[i].Incident
-		if _, known := l.receivers[id]; known {
-			continue
+	c.receivers = make([]string, len(c.rows))
+	for n := range c.rows {
+		id := c.rows[n].Incident
+		name, known := l.receivers[id]
+		if !known {
+			var incident tocsin.Incident
+			if id != 0 {
+				var err error
+				incident, err = tx.Incident(id)
+				if err != nil && !errors.Is(err, store.ErrNotFound) {
+					return err
+				}
+			}
+			name = ""
+			if incident.ID != 0 {
+				name = l.s.Receiving(incident)
+			}
+			name = receiverName(name)
+			l.receivers[id] = name
 		}
-		if id == 0 {
-			l.receivers[0] = ""
-			continue
-		}
-		incident, err := tx.Incident(id)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return err
-		}
-		l.receivers[id] = l.s.Receiving(incident)
+		c.receivers[n] = name
 	}
 	return nil
 }
 
 // refresh takes in what repeats said that the store does not know yet.
-func (l *listing) refresh() {
-	if l.s.Live == nil || len(l.rows) == 0 {
+func (l *listing) refresh(rows []store.RawAlert) {
+	if l.s.Live == nil {
 		return
 	}
-	l.ids = l.ids[:0]
-	for i := range l.rows {
-		l.ids = append(l.ids, l.rows[i].ID)
+	ids := make([]int64, len(rows))
+	for n := range rows {
+		ids[n] = rows[n].ID
 	}
-	l.s.Live.Touched(l.ids, func(place int, lastAt, endsAt time.Time) {
-		l.rows[place].LastAt, l.rows[place].EndsAt = lastAt, endsAt
+	l.s.Live.Touched(ids, func(place int, lastAt, endsAt time.Time) {
+		rows[place].LastAt, rows[place].EndsAt = lastAt, endsAt
 	})
+}
+
+// write adds the alerts of a chunk that are wanted.
+func (l *listing) write(c chunk) {
+	for n := range c.rows {
+		l.add(&c.rows[n], c.receivers[n])
+	}
 }
 
 // A grouping writes the firing alerts of one open incident after the other.
@@ -242,16 +319,17 @@ func (g *grouping) next() (more bool, err error) {
 	g.some = len(g.head) == 0
 	before := len(g.out)
 	g.out = append(g.out, g.head...)
-	more, err = g.chunk(g.room)
-	switch {
-	case err != nil:
-		return false, err
-	case g.some:
+	c := g.read(g.room)
+	if c.err != nil {
+		return false, c.err
+	}
+	g.write(c)
+	if g.some {
 		g.head, g.groups = g.head[:0], true
-	default:
+	} else {
 		g.out = g.out[:before]
 	}
-	if !more {
+	if !c.more {
 		if g.some {
 			g.out = append(g.out, "]}"...)
 		}
@@ -307,14 +385,13 @@ func receiverName(escalation string) string {
 }
 
 // add writes one alert if it is wanted.
-func (l *listing) add(a *store.RawAlert) {
+func (l *listing) add(a *store.RawAlert, receiver string) {
 	labels, print := scanLabels(l.parsed[:0], a.Labels)
 	l.parsed = labels
 	get := func(name string) string { return tocsin.Labels(labels).Get(name) }
 	if !l.q.matches(a.Source, get) {
 		return
 	}
-	receiver := receiverName(l.receivers[a.Incident])
 	if l.q.receiver != nil && !l.q.receiver.MatchString(receiver) {
 		return
 	}

@@ -385,12 +385,12 @@ func (s *Server) follow(r *http.Request, f *feedWriter, feed *stream) {
 	for {
 		select {
 		case e, ok := <-feed.events:
-			for n := 0; ok && n < hubAtOnce; n++ {
+			for waiting := len(feed.events); ok; waiting-- {
 				if e.seq > f.at[e.partition] {
 					f.at[e.partition] = e.seq
 					f.add("change", e.data)
 				}
-				if len(feed.events) == 0 {
+				if waiting == 0 {
 					break
 				}
 				e, ok = <-feed.events

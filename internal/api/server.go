@@ -83,6 +83,7 @@ type Server struct {
 	hub     *hub
 	reads   chan struct{} // a slot for each look at the store that may be under way
 	calls   chan struct{} // a slot for each callback of a provider that may be under way
+	lists   chan struct{} // a slot for each listing for Alertmanager's clients that may be under way
 	began   time.Time
 	tries   *tries
 	meters
@@ -103,7 +104,7 @@ func New(o Options) (*Server, error) {
 	o.Version = cmp.Or(o.Version, "dev")
 	o.defaults()
 	s := &Server{
-		Options: o, reads: make(chan struct{}, maxReads), calls: make(chan struct{}, maxCalls), began: o.Now(),
+		Options: o, reads: make(chan struct{}, maxReads), calls: make(chan struct{}, maxCalls), lists: make(chan struct{}, maxListings), began: o.Now(),
 		hub: newHub(o.DB), tries: newTries(o.Now),
 	}
 	err := s.register(o.Registry)
