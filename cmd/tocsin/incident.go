@@ -182,9 +182,19 @@ func (c *connection) incidentShow() *cobra.Command {
 func (c *connection) showIncident(i client.Incident) error {
 	cal := c.calendar()
 	fields := [][2]string{
-		{"incident", i.ID + " " + i.Title}, {"state", stateOf(i, cal)}, {"priority", sev(i.Priority)}, {"severity", i.Severity}, {"urgency", i.Urgency},
-		{"service", i.Service}, {"labels", pairs(i.Labels)}, {"rule", i.Rule}, {"key", i.Key}, {"escalation", i.Escalation}, {"major", i.Major},
-		{"opened", cal.at(i.OpenedAt)}, {"alerts", fmt.Sprintf("%d, %d firing", i.AlertCount, i.OpenAlerts)},
+		{"incident", i.ID + " " + i.Title},
+		{"state", stateOf(i, cal)},
+		{"priority", sev(i.Priority)},
+		{"severity", i.Severity},
+		{"urgency", i.Urgency},
+		{"service", i.Service},
+		{"labels", pairs(i.Labels)},
+		{"rule", i.Rule},
+		{"key", i.Key},
+		{"escalation", i.Escalation},
+		{"major", i.Major},
+		{"opened", cal.at(i.OpenedAt)},
+		{"alerts", fmt.Sprintf("%d, %d firing", i.AlertCount, i.OpenAlerts)},
 	}
 	if i.Code > 0 {
 		fields = append(fields, [2]string{"code", strconv.Itoa(i.Code)})

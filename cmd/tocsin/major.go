@@ -116,9 +116,18 @@ func (c *connection) majorShow() *cobra.Command {
 func (c *connection) showMajor(m client.Major) error {
 	cal := c.calendar()
 	fields := [][2]string{
-		{"major", m.ID + " " + m.Title}, {"state", majorState(m, cal)}, {"phase", m.Phase}, {"priority", sev(m.Priority)}, {"rule", m.Rule},
-		{"scope", pairs(m.Scope)}, {"proposed", cal.at(m.ProposedAt)}, {"measures", measured(m.Measures)}, {"peak", measured(m.Peak)},
-		{"asked for", measured(m.Limits)}, {"led by", m.LedBy}, {"incidents", strings.Join(m.Incidents, " ")},
+		{"major", m.ID + " " + m.Title},
+		{"state", majorState(m, cal)},
+		{"phase", m.Phase},
+		{"priority", sev(m.Priority)},
+		{"rule", m.Rule},
+		{"scope", pairs(m.Scope)},
+		{"proposed", cal.at(m.ProposedAt)},
+		{"measures", measured(m.Measures)},
+		{"peak", measured(m.Peak)},
+		{"asked for", measured(m.Limits)},
+		{"led by", m.LedBy},
+		{"incidents", strings.Join(m.Incidents, " ")},
 	}
 	if m.Code > 0 {
 		fields = append(fields, [2]string{"code", strconv.Itoa(m.Code)})

@@ -47,7 +47,7 @@ func TestScripts(t *testing.T) {
 }
 
 // A canned server answers what lies in a folder, under the method and path of the request: the status in the first line of
-// the file, the body below it. What it was asked is written to a log.
+// the file, the body below it; what comes next in a list lies in the file PATH@NEXT. What it was asked is written to a log.
 type canned struct {
 	dir, log string
 	mu       sync.Mutex
@@ -67,7 +67,11 @@ func (s *canned) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusTeapot)
 		return
 	}
-	text, err := os.ReadFile(filepath.Join(s.dir, r.Method, filepath.FromSlash(r.URL.Path)+".http"))
+	name := filepath.FromSlash(r.URL.Path)
+	if next := r.URL.Query().Get("next"); next != "" {
+		name += "@" + next
+	}
+	text, err := os.ReadFile(filepath.Join(s.dir, r.Method, name+".http"))
 	if err != nil {
 		w.Header().Set("Content-Type", "application/problem+json")
 		w.WriteHeader(http.StatusNotFound)

@@ -100,7 +100,11 @@ func (s *sending) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	cl, err := s.clientWith(secret)
+	bearer := secret
+	if s.door == doorPagerDuty {
+		bearer = "" // its key stands in the body
+	}
+	cl, err := s.clientWith(bearer)
 	if err != nil {
 		return err
 	}

@@ -90,12 +90,15 @@ func follow[T any](f Filter, ask func(url.Values) ([]T, string, error)) (List[T]
 		}
 		out.Items = append(out.Items, items...)
 		out.More = next != ""
-		if next == "" || len(out.Items) >= f.Limit || len(items) == 0 {
+		if next == "" || len(out.Items) >= f.Limit {
 			return out, nil
+		}
+		if len(items) == 0 || next == q.Get("next") {
+			break
 		}
 		q.Set("next", next)
 	}
-	return out, fmt.Errorf("%w: a list that does not end", ErrAnswer)
+	return List[T]{}, fmt.Errorf("%w: a list that does not end", ErrAnswer)
 }
 
 // Incident returns one incident with its alerts, history and pages. The id is like i42, or the bare number.
