@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// A scenario measures one or more rows of the table.
+type scenario struct {
+	number int
+	what   string
+	run    func(ctx context.Context, b *bench) ([]row, error)
+}
+
+func scenarios() []scenario {
+	return []scenario{
+		{1, "accepted alerts, 64 a POST, 8 connections", acceptBatches},
+		{2, "one alert a POST, 64 connections", acceptSingles},
+		{3, "state changes while accepting", applyStates},
+		{4, "from POST to page, 100 incidents a second", pageLatency},
+		{5, "10,000 incidents at once", pageBurst},
+		{6, "1,000,000 open alerts, and a kill", memoryAndRestart},
+		{7, "listing 100,000 alerts", listing},
+		{8, "idle", idle},
+		{9, "what the machine can do", probes},
+	}
+}
+
+// A bench is what all scenarios share.
+type bench struct {
+	quick     bool          // fewer and shorter rounds: to see that it works, not to publish
+	rounds    int           // of each comparison
+	long      time.Duration // of one measured run
+	dir       string        // where the servers keep their data; removed at the end
+	binary    string        // the product
+	peer      string        // Alertmanager; "": not installed
+	say       func(format string, args ...any)
+	patience  time.Duration // what may still be spent on waiting for a quiet machine
+	disturbed float64       // most cores that anybody else used in a run of the scenario under way
+}
+
+// limit bounds the whole of it.
+const limit = 30 * time.Minute
+
+// run is main with the world as arguments. It returns the exit code.
+func run(args []string, stdout, stderr io.Writer) int {
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	only := f.String("only", "", "numbers of scenarios, such as 1,4; all when empty")
+	quick := f.Bool("quick", false, "short and small; prints the table and writes no file")
+	out := f.String("out", "docs/figures.md", "file whose table is replaced; rows that were not measured stay as they are")
+	dir := f.String("dir", "", "folder for the servers' data, on a real disk; the system's temporary folder when empty")
+	binary := f.String("binary", "", "measure this binary instead of building ./cmd/tocsin")
+	rounds := f.Int("rounds", 3, "rounds of each comparison")
+	if err := f.Parse(args); err != nil {
+		return 2
+	}
+	chosen, err := choose(*only)
+	if err != nil || f.NArg() > 0 || *rounds < 1 || *rounds > 20 {
+		fmt.Fprintln(stderr, "bench:", errors.Join(err, errors.New("usage: bench [-quick] [-only 1,4] [-rounds 3]")))
+		return 2
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	b := &bench{
+		quick: *quick, rounds: *rounds, long: 5 * time.Second, binary: *binary, patience: 5 * time.Minute,
+		say: func(format string, args ...any) { fmt.Fprintf(stderr, format+"\n", args...) },
+	}
+	if b.quick {
+		b.rounds, b.long, b.patience = 1, 2*time.Second, 20*time.Second
+	}
+	if err := b.measure(ctx, chosen, *dir, *out, stdout); err != nil {
+		fmt.Fprintln(stderr, "bench:", err)
+		return 1
+	}
+	return 0
+}
+
+// choose returns the scenarios whose numbers are listed, in their own order.
+func choose(only string) ([]scenario, error) {
+	if only == "" {
+		return scenarios(), nil
+	}
+	wanted := map[int]bool{}
+	for word := range strings.SplitSeq(only, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(word))
+		if err != nil || n < 1 || n > len(scenarios()) {
+			return nil, fmt.Errorf("-only %s: %q is no number of a scenario (1 to %d)", only, word, len(scenarios()))
+		}
+		wanted[n] = true
+	}
+	return slices.DeleteFunc(scenarios(), func(s scenario) bool { return !wanted[s.number] }), nil
+}
+
+// measure runs the scenarios and writes what they came to, also when a later one fails.
+func (b *bench) measure(ctx context.Context, chosen []scenario, dir, out string, stdout io.Writer) (err error) {
+	b.dir, err = os.MkdirTemp(dir, "bench-")
+	if err != nil {
+		return fmt.Errorf("folder for data: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
+	if kind := filesystem(b.dir); kind == "tmpfs" || kind == "ramfs" {
+		return fmt.Errorf("folder for data %s is memory (%s), where nothing is ever made durable: name one on a disk by -dir", b.dir, kind)
+	}
+	if b.binary == "" {
+		b.binary = filepath.Join(b.dir, "tocsin")
+		b.say("building ./cmd/tocsin")
+		built, err := exec.CommandContext(ctx, "go", "build", "-o", b.binary, "./cmd/tocsin").CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("build ./cmd/tocsin: %w\n%s", err, built)
+		}
+	}
+	b.peer, err = exec.LookPath("prometheus-alertmanager")
+	if err != nil {
+		b.say("prometheus-alertmanager is not installed: compared with what was measured of it earlier")
+	}
+	var rows []row
+	var errs []error
+	for _, s := range chosen {
+		began := time.Now()
+		b.say("%d. %s", s.number, s.what)
+		b.disturbed = 0
+		got, err := s.run(ctx, b)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("scenario %d, %s: %w", s.number, s.what, err))
+			b.say("   failed: %v", err)
+		}
+		for i := range got {
+			got[i].disturbed = b.disturbed
+			b.say("   %s: %s", got[i].what, got[i].measured)
+		}
+		rows = append(rows, got...)
+		b.say("   %.0f s", time.Since(began).Seconds())
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	machine := describeMachine(b.dir)
+	if b.quick {
+		fmt.Fprintln(stdout, render(machine, rows))
+	} else if len(rows) > 0 {
+		errs = append(errs, publish(out, machine, rows))
+	}
+	return errors.Join(errs...)
+}
