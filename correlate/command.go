@@ -84,6 +84,9 @@ func Decide(m *tocsin.Major, members []*tocsin.Incident, kind, by string, at tim
 	switch {
 	case kind == tocsin.DoNote:
 		return nil
+	case kind == tocsin.DoPassOn && m.State == tocsin.Confirmed: // the next one is asked to lead it
+		m.LedBy = ""
+		return nil
 	case candidate && m.State != tocsin.Proposed, !candidate && m.State != tocsin.Confirmed:
 		return refused
 	}
@@ -193,10 +196,7 @@ func (d *Domain) remember(c tocsin.Change) *incident {
 	}
 	d.incidents[i.ID] = i
 	d.saved = append(d.saved, i)
-	d.undo(func() {
-		delete(d.incidents, i.ID)
-		i.State = 0
-	})
+	d.undo(func() { delete(d.incidents, i.ID) })
 	g.remember(i)
 	d.undo(func() { g.forget(i) })
 	return i

@@ -20,10 +20,7 @@ func (d *Domain) openIncident(g *group, r *rule, s *series, e *tocsin.Event, ls 
 		Priority: leastPriority, Escalation: r.escalation, Team: strings.Clone(ls.Get("team")), OpenedAt: moment(d.now), NewestAt: moment(d.now),
 	}
 	d.incidents[i.ID] = i
-	d.undo(func() {
-		i.State = 0 // nothing of it is due any more
-		delete(d.incidents, i.ID)
-	})
+	d.undo(func() { delete(d.incidents, i.ID) })
 	d.saved = append(d.saved, i)
 	d.changed.incidents = append(d.changed.incidents, i)
 	g.remember(i)
@@ -305,7 +302,6 @@ const (
 )
 
 func (i *incident) dueOf(d *Domain, kind int) int64 {
-	ended := !i.State.Open() && i.State != 0
 	switch {
 	case kind == duePage && i.State == tocsin.Triggered && !i.Paged && i.Major == 0 && i.Urgency != tocsin.UrgencyNone:
 		return micros(i.PageAt)
@@ -315,7 +311,7 @@ func (i *incident) dueOf(d *Domain, kind int) int64 {
 		return i.ResolvedAt.Add(HandReopen).UnixMicro()
 	case kind == dueAge && i.counted != 0:
 		return d.ageDue(i)
-	case kind == dueForget && ended && i.Open == 0 && d.incidents[i.ID] == i:
+	case kind == dueForget && !i.State.Open() && i.Open == 0:
 		return i.forgetAt()
 	}
 	return 0
@@ -341,6 +337,9 @@ func (i *incident) next(d *Domain) (kind int, due int64) {
 }
 
 func (i *incident) due(d *Domain) int64 {
+	if d.incidents[i.ID] != i {
+		return 0
+	}
 	_, due := i.next(d)
 	return due
 }

@@ -34,16 +34,22 @@ func manyRules() RuleSet {
 	}
 }
 
-// otherRules differ in what may change while incidents are open; no length by which something is remembered is longer.
+// otherRules differ in all but the lengths for which something is remembered.
 func otherRules() RuleSet {
 	rs := manyRules()
-	rs.Rules = slices.Clone(rs.Rules)
-	rs.Rules[0], rs.Rules[3] = rs.Rules[3], rs.Rules[0]
-	rs.Rules = rs.Rules[1:]
-	rs.Rules = append(rs.Rules, Rule{Name: "rest", GroupBy: []string{"service"}, Quiet: new(30 * time.Second), Reopen: new(2 * time.Minute)})
-	rs.Majors = slices.Clone(rs.Majors[:2])
-	rs.Majors[0].Any.Hosts = 2
-	rs.Majors[1].Hold = 30 * time.Second
+	rs.Rules = []Rule{rs.Rules[3], rs.Rules[1], rs.Rules[2], rs.Rules[0]}
+	rs.Rules[0].Matchers, rs.Rules[0].GroupBy = []string{`region="us"`}, []string{"service"}
+	rs.Majors = []MajorRule{rs.Majors[1], rs.Majors[0], rs.Majors[2]}
+	rs.Majors[0].Hold, rs.Majors[1].Any.Hosts, rs.Majors[1].Window = 30*time.Second, 2, 3*time.Minute
+	return rs
+}
+
+// fewerRules lack a rule and a major rule, and remember shorter.
+func fewerRules() RuleSet {
+	rs := otherRules()
+	rs.Rules, rs.Majors = rs.Rules[:3], rs.Majors[:2]
+	rs.Majors[1].Cooldown = time.Minute
+	rs.Rules[0].Reopen, rs.Rules[0].Quiet = new(time.Minute), new(30*time.Second)
 	return rs
 }
 
@@ -136,6 +142,7 @@ func TestWhateverHappensStateIsWhatRowsAndJournalSay(t *testing.T) {
 		w := newWorld(t, manyRules())
 		w.check = true
 		w.anyDays(t, func() bool { return true })
+		w.tick()
 		w.same("live and replayed", dump(w.d, false), dump(w.replay(), false))
 	})
 }
@@ -144,17 +151,23 @@ func TestCommandsAbsorbedLateComeToTheSameAsInPlace(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(t, manyRules())
 		w.anyDays(t, func() bool { return rapid.Bool().Draw(t, "told") })
-		w.take(Record{At: moment(w.d.now)})
+		w.tick()
 		w.same("live and replayed", dump(w.d, false), dump(w.replay(), false))
 	})
 }
 
 func TestAChangeOfRulesIsUndoneAndRestoredToo(t *testing.T) {
-	a, b := compiled(t, manyRules()), compiled(t, otherRules())
+	a, b, fewer := compiled(t, manyRules()), compiled(t, otherRules()), compiled(t, fewerRules())
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(t, manyRules())
 		w.check = true
-		w.anyDays(t, func() bool { return true }, b, b, b, a)
+		rules := []*Rules{a, b, b}
+		if rapid.Bool().Draw(t, "fewer") {
+			rules = []*Rules{fewer}
+		}
+		w.anyDays(t, func() bool { return true }, rules...)
+		w.tick()
+		w.same("live and replayed", dump(w.d, false), dump(w.replay(), false))
 	})
 }
 

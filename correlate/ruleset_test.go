@@ -226,7 +226,7 @@ func TestDecide(t *testing.T) {
 	const refused = "refused"
 	for state, want := range map[tocsin.MajorState][6]string{
 		tocsin.Proposed:      {"confirmed", "rejected", "expired", "proposed", "proposed", refused},
-		tocsin.Confirmed:     {refused, refused, refused, refused, refused, "resolved"},
+		tocsin.Confirmed:     {refused, refused, refused, refused, "confirmed", "resolved"}, // passed on: somebody else is asked to lead it
 		tocsin.Rejected:      {refused, refused, refused, refused, refused, refused},
 		tocsin.Expired:       {refused, refused, refused, refused, refused, refused},
 		tocsin.Demoted:       {refused, refused, refused, refused, refused, refused},

@@ -265,7 +265,10 @@ func (d *Domain) link(m *major) {
 }
 
 // due is when the outcome of weighing sc changes by itself.
-func (sc *scope) due(*Domain) int64 {
+func (sc *scope) due(d *Domain) int64 {
+	if d.scopes[sc.key] != sc {
+		return 0
+	}
 	due := sc.restUntil
 	if sc.overSince != 0 && !sc.heldOut {
 		due = sooner(due, sc.overSince+sc.rule.Hold.Microseconds())
