@@ -1,12 +1,14 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"time"
 
+	"tocsin/internal/store"
 	"tocsin/paging"
 	"tocsin/paging/sendgrid"
 	"tocsin/paging/twilio"
@@ -111,11 +113,14 @@ func (s *Server) twilioVoice(w http.ResponseWriter, r *http.Request) error {
 			return parsed(err)
 		}
 		text, more, err := s.Desk.Key(ctx, name, key)
+		if errors.Is(err, store.ErrNotFound) {
+			text, more, err = "This page is not known here any more. Goodbye.", false, nil
+		}
 		if err != nil {
 			return err
 		}
 		if !more {
-			return twiml(w)(p.Goodbye(text))
+			return twiml(w)(p.Goodbye(cmp.Or(text, "Goodbye.")))
 		}
 		first := ""
 		if paging.ParseKey(key.Digits, key.First) == paging.VerbAgain {

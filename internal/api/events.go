@@ -93,7 +93,7 @@ func (h *hub) join(ctx context.Context) (*stream, error) {
 		return nil, errStreams
 	}
 	if !h.running {
-		at, err := positions(ctx, h.db)
+		at, err := positions(ctx, h.db.View)
 		if err != nil {
 			return nil, err
 		}
@@ -111,10 +111,10 @@ func (h *hub) leave(s *stream) {
 	h.end(s)
 }
 
-// positions returns the seq of the newest change of each partition.
-func positions(ctx context.Context, db store.DB) (at cursor, err error) {
+// positions returns the seq of the newest change of each partition; view is how to look at the store.
+func positions(ctx context.Context, view func(context.Context, func(*store.Tx) error) error) (at cursor, err error) {
 	at = cursor{}
-	err = db.View(ctx, func(tx *store.Tx) error {
+	err = view(ctx, func(tx *store.Tx) error {
 		parts, err := tx.Parts()
 		for _, p := range parts {
 			at[p.Partition] = p.Seq
@@ -276,17 +276,20 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return bad("header", "Last-Event-ID", "is no id that an event here had")
 	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	if r.Method == http.MethodHead {
+		return nil
+	}
 	feed, err := s.hub.join(r.Context())
 	if err != nil {
 		return err
 	}
 	defer s.hub.leave(feed)
-	now, err := positions(r.Context(), s.DB)
+	now, err := positions(r.Context(), s.view)
 	if err != nil {
 		return err
 	}
 	out := &feedWriter{w: w, control: http.NewResponseController(w), at: now}
-	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no")
 	err = out.write([]byte("retry: 2000\n\n"))
 	if err == nil {

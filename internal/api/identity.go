@@ -145,7 +145,7 @@ const (
 	sessionRenew  = time.Hour // a session in use is written at most this often
 )
 
-// bySession finds out who is behind the session that r carries, and renews one that is in use.
+// bySession finds out who is behind the session that r carries, and renews one that is in use; with no w it is only looked at.
 func (s *Server) bySession(w http.ResponseWriter, r *http.Request) (identity, error) {
 	cookie, err := r.Cookie(sessionCookie)
 	if err != nil || cookie.Value == "" || len(cookie.Value) > 100 {
@@ -168,7 +168,7 @@ func (s *Server) bySession(w http.ResponseWriter, r *http.Request) (identity, er
 		return identity{}, errNobody
 	}
 	until := expiry(now, session.Since)
-	if until.Sub(session.Expires) < sessionRenew {
+	if w == nil || until.Sub(session.Expires) < sessionRenew {
 		return id, nil
 	}
 	session.Expires = until
@@ -187,9 +187,7 @@ func (s *Server) bySession(w http.ResponseWriter, r *http.Request) (identity, er
 		s.Log.Warn("session not renewed", "error", err) // it is good for a while yet
 		return id, nil
 	}
-	if w != nil {
-		s.setCookie(w, cookie.Value, until)
-	}
+	s.setCookie(w, cookie.Value, until)
 	return id, nil
 }
 

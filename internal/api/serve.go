@@ -60,7 +60,11 @@ func (s *Server) do(f func(w http.ResponseWriter, r *http.Request) error) http.H
 			o.status = http.StatusOK
 		}
 		s.requests.WithLabelValues(r.Pattern, strconv.Itoa(o.status)).Inc()
-		if o.status >= http.StatusInternalServerError {
+		switch {
+		case o.status < http.StatusInternalServerError, r.Context().Err() != nil: // nobody waits for it any more
+		case o.status == http.StatusServiceUnavailable && o.cause == nil:
+			s.Log.Warn("request put off", "route", r.Pattern, "took", s.Now().Sub(began))
+		default:
 			s.Log.Error("request failed", "route", r.Pattern, "status", o.status, "took", s.Now().Sub(began), "error", o.cause)
 		}
 	})
