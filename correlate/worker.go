@@ -158,10 +158,13 @@ func (w *Worker) stop(ctx context.Context) error {
 	if w.unsure {
 		return nil // memory may be behind the database: what is read from the journal again tells
 	}
-	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopFor)
 	defer cancel()
 	return w.flush(late)
 }
+
+// stopFor is how long a commit may take once the worker was told to end.
+const stopFor = 5 * time.Second
 
 type read struct {
 	records []Record
@@ -310,8 +313,10 @@ var ErrLost = errors.New("the partition has another owner")
 
 // try commits b, again and again while the database refuses for a reason that may pass.
 func (w *Worker) try(ctx context.Context, b Batch) (seq int64, commands []tocsin.Change, err error) {
+	late, cancel := longer(ctx, stopFor)
+	defer cancel()
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
-		seq, commands, err = w.book.Commit(ctx, b)
+		seq, commands, err = w.book.Commit(late, b)
 		w.unsure = err != nil
 		if err == nil || errors.Is(err, ErrLost) || ctx.Err() != nil {
 			return seq, commands, err
@@ -322,6 +327,22 @@ func (w *Worker) try(ctx context.Context, b Batch) (seq int64, commands []tocsin
 		case <-ctx.Done():
 			return 0, nil, ctx.Err()
 		}
+	}
+}
+
+// longer returns a context that ends a while after ctx: a commit under way is finished, so that its outcome is known.
+func longer(ctx context.Context, by time.Duration) (context.Context, context.CancelFunc) {
+	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		select {
+		case <-time.After(by):
+			cancel()
+		case <-late.Done():
+		}
+	})
+	return late, func() {
+		stop()
+		cancel()
 	}
 }
 

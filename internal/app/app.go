@@ -210,7 +210,7 @@ func (a *App) claim(ctx context.Context) error {
 func (a *App) correlate(ctx context.Context) error {
 	began := time.Now()
 	part := a.part
-	d, err := a.load(ctx, part)
+	d, seq, err := a.load(ctx, part)
 	if err != nil {
 		return ended(ctx, err)
 	}
@@ -223,8 +223,9 @@ func (a *App) correlate(ctx context.Context) error {
 		return err
 	}
 	defer reader.Close()
-	w := correlate.NewWorker(d, part.Seq, a.records(reader), &book{a.office, partition, part.Epoch}, correlate.WorkerOptions{Log: a.log})
+	w := correlate.NewWorker(d, seq, a.records(reader), &book{a.office, partition, part.Epoch}, correlate.WorkerOptions{Log: a.log})
 	a.worker.Store(w)
+	w.Nudge() // somebody may have commanded something since the rows were read
 	a.log.Info("state loaded", "alerts", d.Firing(), "incidents", d.OpenIncidents(), "took", time.Since(began))
 	return w.Run(ctx)
 }

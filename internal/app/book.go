@@ -96,6 +96,12 @@ func (b *book) write(t *turn, batch correlate.Batch) error {
 	if err != nil {
 		return err
 	}
+	if w.HeldNew {
+		err = putHeld(t.tx, b.partition, w.Held)
+		if err != nil {
+			return err
+		}
+	}
 	for chunk, touches := range batch.Touches {
 		err = t.tx.PutTouches(b.partition, chunk, storeTouches(touches))
 		if err != nil {

@@ -115,7 +115,7 @@ func (r *records) decode(ctx context.Context, e journal.Entry) correlate.Record 
 		r.dead(e.Offset, e.Payload, err)
 		return correlate.Record{Offset: e.Offset, At: e.At}
 	}
-	out := correlate.Record{Offset: e.Offset, At: rec.At, Events: rec.Events}
+	out := correlate.Record{Offset: e.Offset, At: e.At, Events: rec.Events} // the journal's time never falls; a writer's own may
 	if rec.Kind == journal.Rules {
 		out.Rules, err = r.rules(ctx, rec.Rules)
 		if err != nil {

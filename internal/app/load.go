@@ -2,8 +2,10 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"tocsin"
@@ -12,23 +14,30 @@ import (
 	"tocsin/internal/store"
 )
 
-// load builds the correlator's memory of one partition from the rows, and from what repeats said since the last touches.
-func (a *App) load(ctx context.Context, part store.Part) (*correlate.Domain, error) {
+// load builds the correlator's memory of one partition from the rows, and from what repeats said since the last touches. seq is
+// that of the newest change that the rows contain: doors are open, and people command while they are read.
+func (a *App) load(ctx context.Context, part store.Part) (_ *correlate.Domain, seq int64, err error) {
+	defer debug.SetGCPercent(debug.SetGCPercent(loadGC)) // almost all that a load allocates stays
 	s := correlate.Snapshot{
 		Next:   correlate.Counters{Alert: part.NextAlert, Incident: part.NextIncident, Major: part.NextMajor},
 		Offset: part.NextOffset, SeenAt: part.SeenAt,
 	}
-	var err error
 	s.Rules, err = a.rulesByHash(ctx, part.Rules)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	now := a.clock.Now()
-	back := now.Add(-correlate.DefaultReopen - time.Minute)
+	// Not our clock: what the journal goes on with may be older than it by as long as nobody ran.
+	seen := part.SeenAt
+	back := seen.Add(-correlate.DefaultReopen - time.Minute)
 	if s.Rules != nil {
-		back = now.Add(-s.Rules.LookBack())
+		back = seen.Add(-s.Rules.LookBack())
 	}
 	err = a.db.View(ctx, func(tx *store.Tx) error {
+		var err error
+		seq, s.CommandAt, err = newest(tx, part)
+		if err != nil {
+			return err
+		}
 		open, err := tx.OpenIncidents(part.Partition)
 		if err != nil {
 			return err
@@ -42,16 +51,20 @@ func (a *App) load(ctx context.Context, part store.Part) (*correlate.Domain, err
 		if err != nil {
 			return err
 		}
-		s.Codes, err = tx.Codes(part.Partition, now)
+		s.Held, err = heldScopes(tx, part.Partition)
+		if err != nil {
+			return err
+		}
+		s.Codes, err = tx.Codes(part.Partition, seen)
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("load partition %d: %w", part.Partition, err)
+		return nil, 0, fmt.Errorf("load partition %d: %w", part.Partition, err)
 	}
 	d := correlate.Restore(part.Partition, 1, s)
 	touches, err := a.touches(ctx, part.Partition)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	err = store.LoadAlerts(ctx, a.db, part.Partition, back, func() { d = correlate.Restore(part.Partition, 1, s) }, func(alerts []tocsin.Alert) error {
 		for i := range alerts {
@@ -64,10 +77,49 @@ func (a *App) load(ctx context.Context, part store.Part) (*correlate.Domain, err
 		return ctx.Err()
 	})
 	if err != nil {
-		return nil, fmt.Errorf("load alerts of partition %d: %w", part.Partition, err)
+		return nil, 0, fmt.Errorf("load alerts of partition %d: %w", part.Partition, err)
 	}
 	d.Ready()
-	return d, a.retouch(ctx, d, part)
+	return d, seq, a.retouch(ctx, d, part)
+}
+
+// newest returns the seq of the newest change that the rows of part contain, and when the newest of the commands was given that
+// no record has been applied after: zero, where there are none.
+func newest(tx *store.Tx, part store.Part) (seq int64, commandAt time.Time, err error) {
+	now, err := tx.Part(part.Partition)
+	if err != nil {
+		return 0, commandAt, err
+	}
+	for after := int64(0); ; {
+		commands, err := tx.Commands(part.Partition, part.NextOffset, after, atOnce)
+		if err != nil || len(commands) == 0 {
+			return now.Seq, commandAt, err
+		}
+		last := commands[len(commands)-1]
+		after, commandAt = last.Seq, last.At
+	}
+}
+
+// heldName is where the scopes are kept that are over their limit, but not yet for long enough.
+func heldName(partition int) string { return fmt.Sprintf("held %d", partition) }
+
+func heldScopes(tx *store.Tx, partition int) (scopes []correlate.Held, err error) {
+	text, err := tx.Meta(heldName(partition))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err == nil {
+		err = json.Unmarshal([]byte(text), &scopes)
+	}
+	return scopes, err
+}
+
+func putHeld(tx *store.Tx, partition int, scopes []correlate.Held) error {
+	text, err := json.Marshal(scopes)
+	if err != nil {
+		return fmt.Errorf("scopes over their limit: %w", err)
+	}
+	return tx.SetMeta(heldName(partition), string(text))
 }
 
 func (a *App) touches(ctx context.Context, partition int) (map[int64]store.Touch, error) {
@@ -122,6 +174,9 @@ func (a *App) retouch(ctx context.Context, d *correlate.Domain, part store.Part)
 	}
 	return nil
 }
+
+// loadGC is how much the heap may grow, in percent, between two collections while the state is loaded.
+const loadGC = 400
 
 // rereadWait bounds the wait for records that are there already.
 const rereadWait = 10 * time.Second
