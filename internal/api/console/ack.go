@@ -97,19 +97,19 @@ func (a *ackPage) aboutIncident(i tocsin.Incident, v *viewer) {
 func (a *ackPage) aboutMajor(m tocsin.Major, v *viewer) {
 	n := strconv.FormatInt(m.ID, 10)
 	card := v.card(m, "")
-	a.Title, a.Prio, a.More = card.Title, m.Priority, "/m/"+n
+	a.Title, a.Prio, a.More = "Major "+card.Title, m.Priority, "/m/"+n
 	a.Head = "Major " + n
 	for _, x := range card.Measures {
-		text := strconv.Itoa(x.N)
-		if x.Limit > 0 {
-			text += ", the rule asks for " + strconv.Itoa(x.Limit)
+		text := x.N
+		if x.Limit != "" {
+			text += ", the rule asks for " + x.Limit
 		}
 		a.Facts = append(a.Facts, fact{x.Name, text, ""})
 	}
 	a.Facts = append(a.Facts, fact{"Since", card.Since.Text, ""})
 	switch m.State {
 	case tocsin.Proposed:
-		a.Head, a.State, a.Tone = "Major "+n+"?", card.Undecided, "warn"
+		a.Title, a.State, a.Tone = "Major? "+card.Title, card.Undecided, "warn"
 		a.Buttons = []button{{"confirm", "Confirm: it is a major", true}, {"looking", "I am looking: more time", false}, {"reject", "Reject: it is none", false}}
 	case tocsin.Confirmed:
 		a.State, a.Tone = "It is a major, and "+card.Led+".", "bad"

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 
 	"tocsin"
 	"tocsin/internal/store"
@@ -153,7 +154,7 @@ func (l *listing) choices(counts map[tocsin.IncidentState]int) {
 		state, text string
 		n           int
 	}{
-		{"", "Open", counts[tocsin.Triggered] + counts[tocsin.Acked]}, {"triggered", "Nobody has it", counts[tocsin.Triggered]},
+		{"", "Open", counts[tocsin.Triggered] + counts[tocsin.Acked]}, {"triggered", "Waiting", counts[tocsin.Triggered]},
 		{"acknowledged", "In hand", counts[tocsin.Acked]}, {"resolved", "Resolved", -1},
 	} {
 		f := l.Filter
@@ -307,8 +308,13 @@ func (v *viewer) row(i tocsin.Incident, back string) row {
 	return out
 }
 
+// titleOf is what is the matter, with the service ahead where the words do not name it.
 func titleOf(i tocsin.Incident) string {
-	return cmp.Or(i.Title, i.Key, i.Service, "Incident "+strconv.FormatInt(i.ID, 10))
+	title := cmp.Or(i.Title, i.Key, i.Service, "Incident "+strconv.FormatInt(i.ID, 10))
+	if i.Service == "" || strings.Contains(strings.ToLower(title), strings.ToLower(i.Service)) {
+		return title
+	}
+	return i.Service + ": " + title
 }
 
 func urgencyOf(u tocsin.Urgency) string {

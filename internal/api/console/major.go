@@ -39,11 +39,11 @@ type majorCard struct {
 
 // A measure is one number against what the rule asked for.
 type measure struct {
-	Name   string
-	N, Max int // Max is the largest seen
-	Limit  int // 0: not asked
-	Over   bool
-	Since  string
+	Name  string
+	N     string
+	Peak  string // the largest seen; "" where that is N
+	Limit string // "" : not asked
+	Over  bool
 }
 
 // majorPage is the page of one major.
@@ -139,7 +139,14 @@ func (v *viewer) measures(m tocsin.Major) (out []measure) {
 		if n != 1 {
 			name += "s"
 		}
-		out = append(out, measure{Name: name, N: x.n, Max: n, Limit: x.limitFor, Over: x.limitFor > 0 && n >= x.limitFor})
+		shown := measure{Name: name, N: grouped(x.n), Over: x.limitFor > 0 && n >= x.limitFor}
+		if n > x.n {
+			shown.Peak = grouped(n)
+		}
+		if x.limitFor > 0 {
+			shown.Limit = grouped(x.limitFor)
+		}
+		out = append(out, shown)
 	}
 	return out
 }

@@ -35,6 +35,7 @@ func (c *Console) viewerOf(name, role string) *viewer {
 	v.Person = tocsin.Person{Name: name, Role: role}
 	if p, ok := c.desk.Person(name); ok {
 		v.Person = p
+		v.Person.Role = role
 	}
 	v.Act, v.Decide = c.May(role)
 	if zone, err := time.LoadLocation(v.Person.TimeZone); err == nil && v.Person.TimeZone != "" && v.Person.TimeZone != "Local" {
