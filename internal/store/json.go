@@ -122,23 +122,6 @@ func quoted(s string) (text, rest string, ok bool) {
 	return text, s[end+2:], true
 }
 
-// interner returns a function that gives one string for all equal ones, so that a million alerts share their few thousand
-// names and values. It forgets everything after limit different ones.
-func interner(limit int) func(string) string {
-	seen := make(map[string]string)
-	return func(s string) string {
-		if v, ok := seen[s]; ok {
-			return v
-		}
-		if len(seen) >= limit {
-			clear(seen)
-		}
-		s = strings.Clone(s)
-		seen[s] = s
-		return s
-	}
-}
-
 // toJSON is for values whose types cannot fail to be written.
 func toJSON(v any) (string, error) {
 	b, err := json.Marshal(v)

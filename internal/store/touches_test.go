@@ -60,7 +60,7 @@ func FuzzParseLabels(f *testing.F) {
 		if err != nil || ls == nil {
 			return
 		}
-		again, err := parseLabels(string(appendLabels(nil, ls)), interner(10))
+		again, err := parseLabels(string(appendLabels(nil, ls)), asRead)
 		if err != nil || len(ls) > 0 && !reflect.DeepEqual(again, ls) {
 			t.Errorf("read %v, and written and read again %v, %v", ls, again, err)
 		}
