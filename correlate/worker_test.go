@@ -282,16 +282,21 @@ func TestAWorkerStoppedInTheMiddleOfACommitWritesNoOlderOffset(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- w.Run(ctx) }()
 		synctest.Wait()
+		a := event(t, time.Now(), "a fires service=db")
+		m.add(Record{Events: []tocsin.Event{a}})
+		synctest.Wait()
+		m.add(Record{Events: []tocsin.Event{a}})
+		synctest.Wait()
 		m.mu.Lock()
-		m.fail = slices.Repeat([]error{errors.New("the answer was lost")}, 100)
+		m.fail = []error{errors.New("the answer was lost")}
 		m.mu.Unlock()
-		m.add(Record{Events: []tocsin.Event{event(t, time.Now(), "a fires service=db")}})
+		m.add(Record{Events: []tocsin.Event{event(t, time.Now(), "b fires service=db")}})
 		synctest.Wait()
 		stop()
 		if err := <-done; err != nil {
 			t.Errorf("the worker ended with %v", err)
 		}
-		m.want(t, "committed to 1: ", "failed")
+		m.want(t, "committed to 1: ", "committed to 2: opened i1, page-now i1", "failed")
 	})
 }
 
