@@ -27,7 +27,7 @@ func listing(ctx context.Context, b *bench) (rows []row, err error) {
 	if err != nil {
 		return nil, err
 	}
-	all, host, label, err := b.lists(ctx, t, count, true)
+	all, name, label, err := b.lists(ctx, t, count, true)
 	if err != nil {
 		return nil, err
 	}
@@ -44,15 +44,15 @@ func listing(ctx context.Context, b *bench) (rows []row, err error) {
 		peerAll = fmt.Sprintf("Alertmanager %s s, %s MB, RSS +%s MiB", number(a.seconds.median()), number(a.bytes/1e6), number(a.grew))
 		peerSome = fmt.Sprintf("Alertmanager %s ms", number(h.seconds.median()*1000))
 	}
-	v, ms, msLabel := all.seconds.median(), host.seconds.median()*1000, label.seconds.median()*1000
+	v, ms, msLabel := all.seconds.median(), name.seconds.median()*1000, label.seconds.median()*1000
 	return []row{
 		{
 			id: "7a", what: fmt.Sprintf("GET /api/v2/alerts, all of %s", number(float64(count))), peer: peerAll, must: "1 s", aim: "0.5 s",
 			measured: fmt.Sprintf("%s s, %s MB, RSS +%s MiB", number(v), number(all.bytes/1e6), number(all.grew)), spread: all.seconds.ends(), verdict: atMost(v, 1, 0.5),
 		},
 		{
-			id: "7b", what: fmt.Sprintf("%d of them by a filter, one host (indexed)", host.alerts), peer: peerSome, must: "10 ms", aim: "2 ms",
-			measured: number(ms) + " ms", spread: host.seconds.ms().ends(), verdict: atMost(ms, 10, 2),
+			id: "7b", what: fmt.Sprintf("%d of them by a filter, one alertname (indexed)", name.alerts), peer: peerSome, must: "10 ms", aim: "2 ms",
+			measured: number(ms) + " ms", spread: name.seconds.ms().ends(), verdict: atMost(ms, 10, 2),
 		},
 		{
 			id: "7c", what: fmt.Sprintf("%d of them by a filter, one namespace (not indexed)", label.alerts), peer: peerSome, must: "", aim: "",
@@ -77,25 +77,26 @@ type listRounds struct {
 	alerts  int
 }
 
-// lists starts a server, fills it, and times three listings: all, those of a host, those of a namespace.
-func (b *bench) lists(ctx context.Context, t *server, count int64, lag bool) (all, host, label listRounds, err error) {
+// lists starts a server, fills it, and times three listings: all, those of an alertname, those of a namespace.
+func (b *bench) lists(ctx context.Context, t *server, count int64, lag bool) (all, name, label listRounds, err error) {
 	_, err = t.start(ctx)
 	if err != nil {
-		return all, host, label, err
+		return all, name, label, err
 	}
 	defer func() { err = errors.Join(err, t.stop()) }()
 	l := load{path: "/api/v2/alerts", alerts: prometheus("listing", 1000), batch: 64, conns: 8, count: count}
+	l.alerts.names = 1000
 	if lag {
 		_, err = t.sendAll(ctx, l, 3*time.Minute)
 	} else {
 		_, err = t.send(ctx, l)
 	}
 	if err != nil {
-		return all, host, label, err
+		return all, name, label, err
 	}
 	err = t.settle(ctx)
 	if err != nil {
-		return all, host, label, err
+		return all, name, label, err
 	}
 	for _, x := range []struct {
 		rounds *listRounds
@@ -104,7 +105,7 @@ func (b *bench) lists(ctx context.Context, t *server, count int64, lag bool) (al
 		times  int
 		want   int64
 	}{
-		{&host, "one host", "?filter=" + url.QueryEscape(`instance="node-7.example.com:8080"`), 5 * b.rounds, count / 1000},
+		{&name, "one alertname", "?filter=" + url.QueryEscape(`alertname="KubePodCrashLooping7"`), 5 * b.rounds, count / 1000},
 		{&label, "one namespace", "?filter=" + url.QueryEscape(`namespace="payments-7"`), 5 * b.rounds, count / 1000},
 		{&all, "all", "", b.rounds, count},
 	} {
@@ -114,17 +115,17 @@ func (b *bench) lists(ctx context.Context, t *server, count int64, lag bool) (al
 				return g, g.share, err
 			})
 			if err != nil {
-				return all, host, label, err
+				return all, name, label, err
 			}
 			if int64(once.alerts) != x.want {
-				return all, host, label, fmt.Errorf("%s: %d alerts, want %d", x.name, once.alerts, x.want)
+				return all, name, label, fmt.Errorf("%s: %d alerts, want %d", x.name, once.alerts, x.want)
 			}
 			x.rounds.seconds = append(x.rounds.seconds, once.seconds)
 			x.rounds.bytes, x.rounds.alerts, x.rounds.grew = once.bytes, once.alerts, max(x.rounds.grew, once.grew)
 		}
 		b.say("   %s: %d alerts, %s MB, %s s (%s), RSS +%s MiB", x.name, x.rounds.alerts, number(x.rounds.bytes/1e6), number(x.rounds.seconds.median()), x.rounds.seconds.ends(), number(x.rounds.grew))
 	}
-	return all, host, label, nil
+	return all, name, label, nil
 }
 
 // list gets one listing. Only one that takes long enough for /proc's clock says who used the machine.

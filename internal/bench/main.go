@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -65,12 +66,13 @@ func run(args []string, stdout, stderr io.Writer) int {
 	out := f.String("out", "docs/figures.md", "file whose table is replaced; rows that were not measured stay as they are")
 	dir := f.String("dir", "", "folder for the servers' data, on a real disk; the system's temporary folder when empty")
 	binary := f.String("binary", "", "measure this binary instead of building ./cmd/tocsin")
-	rounds := f.Int("rounds", 3, "rounds of each comparison")
+	rounds := f.Int("rounds", 0, "rounds of each comparison; 0: 3, with -quick 1")
+	patience := f.Duration("patience", 5*time.Minute, "how long to wait in all for a quiet machine")
 	if err := f.Parse(args); err != nil {
 		return 2
 	}
 	chosen, err := choose(*only)
-	if err != nil || f.NArg() > 0 || *rounds < 1 || *rounds > 20 {
+	if err != nil || f.NArg() > 0 || *rounds < 0 || *rounds > 20 {
 		fmt.Fprintln(stderr, "bench:", errors.Join(err, errors.New("usage: bench [-quick] [-only 1,4] [-rounds 3]")))
 		return 2
 	}
@@ -79,11 +81,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	b := &bench{
-		quick: *quick, rounds: *rounds, long: 5 * time.Second, binary: *binary, patience: 5 * time.Minute,
+		quick: *quick, rounds: cmp.Or(*rounds, 3), long: 5 * time.Second, binary: *binary, patience: *patience,
 		say: func(format string, args ...any) { fmt.Fprintf(stderr, format+"\n", args...) },
 	}
 	if b.quick {
-		b.rounds, b.long, b.patience = 1, 2*time.Second, 20*time.Second
+		b.rounds, b.long, b.patience = cmp.Or(*rounds, 1), 2*time.Second, min(*patience, 20*time.Second)
 	}
 	if err := b.measure(ctx, chosen, *dir, *out, stdout); err != nil {
 		fmt.Fprintln(stderr, "bench:", err)

@@ -11,6 +11,7 @@ type stream struct {
 	run      string // alerts of different runs are different alerts
 	groups   int64  // values of the label that alerts are grouped by; 0: each alert its own
 	teams    bool   // alert n belongs to team t<n>
+	names    int64  // different alertnames; 0: one
 	resolved bool
 	starts   string // RFC 3339
 	key      string // PagerDuty's routing key
@@ -67,7 +68,11 @@ func (s *stream) body(b []byte, now time.Time, ns []int64) []byte {
 }
 
 func appendPrometheus(b []byte, s *stream, ends []byte, n int64) []byte {
-	b = append(b, `{"labels":{"alertname":"KubePodCrashLooping","cluster":"prod-eu-west-1","namespace":"payments-`...)
+	b = append(b, `{"labels":{"alertname":"KubePodCrashLooping`...)
+	if s.names > 0 {
+		b = strconv.AppendInt(b, n%s.names, 10)
+	}
+	b = append(b, `","cluster":"prod-eu-west-1","namespace":"payments-`...)
 	b = strconv.AppendInt(b, s.group(n), 10)
 	b = append(b, `","pod":"checkout-7d9c5b6f4-bid-`...)
 	b = strconv.AppendInt(b, n, 10)
