@@ -1,6 +1,7 @@
 package paging
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -55,10 +56,7 @@ type Written struct {
 
 // IncidentViewOf fills what i itself knows. Link, CanReply, Unanswered, Now, Alerts and Why are the caller's.
 func IncidentViewOf(i tocsin.Incident) IncidentView {
-	about := i.Service
-	if about == "" {
-		about = i.Key
-	}
+	about := cmp.Or(i.Service, tocsin.HostOf(i.Labels), i.Key)
 	return IncidentView{
 		Number: i.ID, Code: i.Code, Severity: i.Severity, Priority: i.Priority, About: about, Summary: i.Title, More: max(i.Alerts-1, 0),
 		OpenedAt: i.OpenedAt, AckedAt: i.AckedAt, ResolvedAt: i.ResolvedAt,

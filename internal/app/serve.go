@@ -146,7 +146,7 @@ func (a *App) welcome(ctx context.Context, w io.Writer, starter bool) error {
     %s
 
   Send an alert from another terminal:
-    curl -sS %s/v2/enqueue -H 'Content-Type: application/json' -d '{"routing_key":"%s","event_action":"trigger","dedup_key":"demo","payload":{"summary":"replication lag 340s","source":"db-1.example.org","severity":"critical","component":"db-main"}}'
+    curl -sS %s/v2/enqueue -H 'Content-Type: application/json' -d '{"routing_key":"%s","event_action":"trigger","dedup_key":"demo","payload":{"summary":"replication lag 340s","source":"db-1.example.org","severity":"critical","custom_details":{"service":"db-main"}}}'
 
   Its pages go to the outbox, %s/outbox, where you can answer them. Then let it end:
     curl -sS %s/v2/enqueue -H 'Content-Type: application/json' -d '{"routing_key":"%s","event_action":"resolve","dedup_key":"demo"}'
