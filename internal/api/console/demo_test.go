@@ -177,6 +177,7 @@ type site struct {
 	desk *desk
 	mu   sync.Mutex
 	feed map[chan string]bool
+	lost bool // the feed is refused
 }
 
 type as struct{ name, role string }
@@ -230,6 +231,7 @@ func (s *site) update(t testing.TB, fn func(tx *store.Tx) error) {
 func (s *site) events(w http.ResponseWriter, r *http.Request) {
 	ch := make(chan string, 16)
 	s.mu.Lock()
+	lost := s.lost
 	s.feed[ch] = true
 	s.mu.Unlock()
 	defer func() {
@@ -237,6 +239,9 @@ func (s *site) events(w http.ResponseWriter, r *http.Request) {
 		delete(s.feed, ch)
 		s.mu.Unlock()
 	}()
+	if lost {
+		panic(http.ErrAbortHandler)
+	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	fmt.Fprint(w, "retry: 200\n\n")
 	_ = http.NewResponseController(w).Flush()
