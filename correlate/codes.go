@@ -55,7 +55,7 @@ func (c *codes) take(now int64, undo func(func())) int {
 		}
 	}
 	for n, high := 2, 100; n <= mostDigits; n, high = n+1, high*10 {
-		code := c.lowest(n, undo)
+		code := c.lowest(n)
 		if code >= high {
 			continue
 		}
@@ -70,7 +70,7 @@ func (c *codes) take(now int64, undo func(func())) int {
 }
 
 // lowest takes the smallest free code of n digits out of the free ones; it may be one with a digit more: then there is none.
-func (c *codes) lowest(n int, undo func(func())) int {
+func (c *codes) lowest(n int) int {
 	free := &c.free[n]
 	for len(*free) > 0 {
 		code := heap.Pop(free).(int)

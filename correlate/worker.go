@@ -131,11 +131,11 @@ func (w *Worker) Run(ctx context.Context) error {
 				err = w.step(ctx, b.records)
 			}
 		case <-w.nudge:
-			err = w.absorb(ctx)
+			w.absorb(ctx)
 		case f := <-w.peek:
 			f(w.d)
 		case <-timer.C:
-			err = w.tick(ctx)
+			w.tick(ctx)
 		case <-ctx.Done():
 			return w.stop(ctx)
 		}
@@ -218,19 +218,18 @@ func (w *Worker) wait() time.Duration {
 	return max(wait, time.Millisecond)
 }
 
-func (w *Worker) tick(ctx context.Context) error {
+func (w *Worker) tick(ctx context.Context) {
 	due := w.due()
 	if due.IsZero() || time.Until(due) > 0 {
-		return nil
+		return
 	}
 	err := w.log.Tick(ctx)
 	if err != nil {
 		w.untick = time.Now().Add(tickRetry)
 		w.o.Log.Warn("tick was not written, and will be tried again", "error", err, "wait", tickRetry)
-		return nil
+		return
 	}
 	w.ticked, w.tickFor = time.Now(), w.d.NextDue()
-	return nil
 }
 
 func isTick(r Record) bool { return len(r.Events) == 0 && r.Rules == nil }
@@ -346,18 +345,16 @@ func longer(ctx context.Context, by time.Duration) (context.Context, context.Can
 	}
 }
 
-func (w *Worker) absorb(ctx context.Context) error {
+func (w *Worker) absorb(ctx context.Context) {
 	seq, commands, err := w.book.Commands(ctx, w.seq)
 	if err != nil {
 		w.o.Log.Warn("commands were not read, and will be before the next batch", "error", err)
-		return nil
+		return
 	}
-	if len(commands) > 0 {
-		w.take(commands)
-		return nil
+	w.take(commands)
+	if len(commands) == 0 {
+		w.seq = seq
 	}
-	w.seq = seq
-	return nil
 }
 
 // take absorbs commands that stand in the database already: nothing is to be written for them.

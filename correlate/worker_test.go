@@ -230,7 +230,10 @@ func TestAWorkerThatIsBehindGoesBackAndAbsorbsCommandsFirst(t *testing.T) {
 		m.command(tocsin.DoAck, 1, "one")
 		m.add(Record{Events: []tocsin.Event{event(t, time.Now(), "b fires service=db critical")}})
 		m.want(t, "committed to 1: ", "committed to 2: opened i1, page-now i1", "behind", "committed to 3: joined i1, urgency-rose i1, page-now i1")
-		if i := m.rows.incidents[1]; i.State != tocsin.Triggered || i.Alerts != 2 {
+		m.mu.Lock()
+		i := m.rows.incidents[1]
+		m.mu.Unlock()
+		if i.State != tocsin.Triggered || i.Alerts != 2 {
 			t.Errorf("the incident is %s with %d alerts, want triggered with 2", i.State, i.Alerts)
 		}
 		m.command(tocsin.DoAck, 1, "two")
@@ -300,25 +303,26 @@ func TestAWorkerStoppedInTheMiddleOfACommitWritesNoOlderOffset(t *testing.T) {
 	})
 }
 
+func (m *memory) wantTicks(t *testing.T, want int, when string) {
+	t.Helper()
+	synctest.Wait()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ticks != want {
+		t.Errorf("%d ticks %s, want %d", m.ticks, when, want)
+	}
+}
+
 func TestAWorkerTicksOnceForWhatIsDueWhenItIsIdle(t *testing.T) {
 	working(t, WorkerOptions{}, func(t *testing.T, m *memory, _ *Worker) {
 		now := time.Now()
 		m.add(Record{Events: []tocsin.Event{event(t, now, "a fires service=db until=1m"), event(t, now, "b fires service=web until=1m")}})
 		time.Sleep(59 * time.Second)
-		synctest.Wait()
-		if m.ticks != 0 {
-			t.Errorf("%d ticks before anything is due", m.ticks)
-		}
+		m.wantTicks(t, 0, "before anything is due")
 		time.Sleep(2 * time.Second)
-		synctest.Wait()
-		if m.ticks != 1 {
-			t.Errorf("%d ticks for two alerts that end at once, want 1", m.ticks)
-		}
+		m.wantTicks(t, 1, "for two alerts that end at once")
 		time.Sleep(time.Hour)
-		synctest.Wait()
-		if m.ticks != 3 {
-			t.Errorf("%d ticks, want one for the ends, one for the lasting recoveries, one to forget", m.ticks)
-		}
+		m.wantTicks(t, 3, "for the ends, the lasting recoveries, and what is forgotten")
 	})
 }
 
