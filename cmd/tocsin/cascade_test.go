@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -166,7 +167,7 @@ func TestWhatTheServerHasNoRoomForIsSentAgainLater(t *testing.T) {
 		}
 		calls = 0
 		_, err = patiently(t.Context(), func() (client.Receipt, error) { calls++; return client.Receipt{}, busy })
-		if err != error(busy) || calls != tries {
+		if !errors.Is(err, busy) || calls != tries {
 			t.Errorf("%v after %d calls, want it given up after %d", err, calls, tries)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)

@@ -30,9 +30,9 @@ func (w *world) incident() *cobra.Command {
 		{"reopen", "Open it again"},
 		{"escalate", "Page the next step now"},
 	} {
-		g.AddCommand(command(c, "incident", v, c.commandIncidents))
+		g.AddCommand(command("incident", v, c.commandIncidents))
 	}
-	g.AddCommand(note(c, "incident", c.commandIncidents))
+	g.AddCommand(note("incident", c.commandIncidents))
 	return g
 }
 
@@ -43,7 +43,7 @@ type verb struct{ word, short string }
 type action func(ctx context.Context, word string, ids []string, o client.Order) error
 
 // command returns the command of a verb.
-func command(c *connection, kind string, v verb, do action) *cobra.Command {
+func command(kind string, v verb, do action) *cobra.Command {
 	var o client.Order
 	cmd := &cobra.Command{Use: v.word + " ID...", Short: v.short, Args: needs("an id, such as "+kind[:1]+"42", true)}
 	cmd.Flags().StringVar(&o.By, "by", "", "the person who does it, where the token is a robot's")
@@ -54,7 +54,7 @@ func command(c *connection, kind string, v verb, do action) *cobra.Command {
 }
 
 // note returns the command that writes a line into a timeline.
-func note(c *connection, kind string, do action) *cobra.Command {
+func note(kind string, do action) *cobra.Command {
 	var by string
 	cmd := &cobra.Command{Use: "note ID TEXT...", Short: "Write a note into the timeline", Args: needs("an id and the text", true)}
 	cmd.Flags().StringVar(&by, "by", "", "the person who writes it, where the token is a robot's")

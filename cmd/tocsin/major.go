@@ -26,9 +26,9 @@ func (w *world) major() *cobra.Command {
 		{"escalate", "Pass an undecided candidate on to the next manager"},
 		{"resolve", "Close it"},
 	} {
-		g.AddCommand(command(c, "major", v, c.commandMajors))
+		g.AddCommand(command("major", v, c.commandMajors))
 	}
-	g.AddCommand(note(c, "major", c.commandMajors))
+	g.AddCommand(note("major", c.commandMajors))
 	return g
 }
 

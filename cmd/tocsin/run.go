@@ -164,10 +164,8 @@ func needs(what string, more bool) cobra.PositionalArgs {
 }
 
 // group returns a command that only holds others.
-func group(use, short, example string, commands ...*cobra.Command) *cobra.Command {
-	g := &cobra.Command{Use: use, Short: short, Example: example, Args: cobra.ArbitraryArgs, RunE: needsOneOfItsOwn}
-	g.AddCommand(commands...)
-	return g
+func group(use, short, example string) *cobra.Command {
+	return &cobra.Command{Use: use, Short: short, Example: example, Args: cobra.ArbitraryArgs, RunE: needsOneOfItsOwn}
 }
 
 // printJSON prints v as one indented document.

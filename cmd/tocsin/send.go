@@ -159,8 +159,7 @@ func (s *sending) secret() (string, error) {
 		return token, err
 	}
 	return s.fromStarter(s.door+" token", func(set starter) string {
-		_, secret := set.sender(s.door, s.source)
-		return secret
+		return set.sender(s.door, s.source)
 	})
 }
 

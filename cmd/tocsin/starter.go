@@ -67,8 +67,8 @@ func (s starter) robot() string {
 	return ""
 }
 
-// sender returns the name and secret of the source called name, or where that is "" of the first one of this kind by name.
-func (s starter) sender(kind, name string) (source, secret string) {
+// sender returns the secret of the source called name, or where that is "" of the first one of this kind by name.
+func (s starter) sender(kind, name string) string {
 	var names []string
 	for n, src := range s.Sources {
 		if src.Kind == kind && (name == "" || n == name) {
@@ -76,12 +76,11 @@ func (s starter) sender(kind, name string) (source, secret string) {
 		}
 	}
 	if len(names) == 0 {
-		return "", ""
+		return ""
 	}
-	source = slices.Min(names)
-	src := s.Sources[source]
+	src := s.Sources[slices.Min(names)]
 	if len(src.Keys) > 0 {
-		return source, src.Keys[0].Key
+		return src.Keys[0].Key
 	}
-	return source, src.Token
+	return src.Token
 }

@@ -173,8 +173,7 @@ func (s *storming) clients() (door, desk *client.Client, err error) {
 	}
 	if source == "" {
 		source, err = s.fromStarter("alertmanager token", func(set starter) string {
-			_, secret := set.sender(doorAlertmanager, "")
-			return secret
+			return set.sender(doorAlertmanager, "")
 		})
 		if err != nil {
 			return nil, nil, err

@@ -18,7 +18,10 @@ func table(w io.Writer, header []string, rows [][]string) error {
 		for i, c := range row {
 			cells[i] = orDash(clean(c))
 		}
-		io.WriteString(t, strings.Join(cells, "\t")+"\n")
+		_, err := io.WriteString(t, strings.Join(cells, "\t")+"\n")
+		if err != nil {
+			return err
+		}
 	}
 	err := t.Flush()
 	if err != nil {
