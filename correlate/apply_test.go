@@ -454,3 +454,38 @@ func TestAMajorSaysWhatItCounted(t *testing.T) {
 		t.Errorf("why %q, want %q", got, want)
 	}
 }
+
+func TestTheExampleOfTheGuide(t *testing.T) {
+	w := newWorld(t, RuleSet{
+		Urgency: twoUrgencies,
+		Enrich:  []Enrich{{Matchers: []string{`service=~"db-.+"`}, Set: map[string]string{"kind": "database"}}},
+		Rules: []Rule{
+			{
+				Name: "databases", Matchers: []string{`kind="database"`}, GroupBy: []string{"service"}, GroupWait: new(30 * time.Second), Escalation: "platform",
+				Rules: []Rule{{
+					Name: "replicas", Matchers: []string{`role="replica"`},
+					Urgency: Urgencies{"critical": tocsin.UrgencyLow, "error": tocsin.UrgencyLow, "warning": tocsin.UrgencyLow, "info": tocsin.UrgencyLow},
+				}},
+			},
+			{Name: "everything", GroupBy: []string{"service", "alertname"}},
+		},
+		Majors: []MajorRule{{Name: "wide-outage", Scope: []string{"region"}, Window: 15 * time.Minute, Any: tocsin.Measures{Hosts: 3}, Action: "propose", DecideAfter: 10 * time.Minute, Cooldown: time.Hour}},
+	})
+	w.check = true
+	w.run(t, `
+		0s  | lag fires service=db-main host=a role=replica region=eu       | opened i1
+		10s | lag fires service=db-main host=a role=replica region=eu       |
+		20s | down fires service=db-main host=b region=eu                   | opened i2
+		30s | tick                                                          | page-now i1
+		50s | tick                                                          | page-now i2
+		1m  | checkout fires warning service=checkout alertname=errors host=c region=eu | opened i3, page-now i3, proposed m1
+		2m  | do-confirm 1 by three                                         |
+		3m  | payments fires service=payments alertname=errors host=d region=eu | opened i4, joined-major i4 m1, grew m1
+		5m  | checkout ends                                                 | recovered i3
+		6m  | checkout fires warning service=checkout alertname=errors host=c region=eu | returned i3`)
+	for id, want := range map[int64]tocsin.Urgency{1: tocsin.UrgencyLow, 2: tocsin.UrgencyHigh, 3: tocsin.UrgencyLow, 4: tocsin.UrgencyHigh} {
+		if i := w.rows.incidents[id]; i.Urgency != want || i.Major != 1 {
+			t.Errorf("incident %d has urgency %s and is in major %d, want %s and 1", id, i.Urgency, i.Major, want)
+		}
+	}
+}
