@@ -30,7 +30,7 @@ type Desk interface {
 	// People returns all of them, by name.
 	People() []tocsin.Person
 	// Linked reads a signed link that a page carried: whom it was sent to and what it is about. Expired or forged: an error.
-	Linked(token string) (Link, error)
+	Linked(ctx context.Context, token string) (Link, error)
 }
 
 // Duty is who carries the pager of one schedule.
