@@ -19,6 +19,10 @@ func (a *App) serveHTTP(*config.Config) error {
 	if err != nil {
 		return err
 	}
+	pages, login, err := a.console()
+	if err != nil {
+		return err
+	}
 	a.api, err = api.New(api.Options{
 		DB: a.db, Desk: a.office, Receiver: receiver, Sources: a.sources,
 		Tokens:    func() []api.Token { return a.setup.Load().tokens },
@@ -28,8 +32,9 @@ func (a *App) serveHTTP(*config.Config) error {
 		Receiving: a.receiving,
 		Live:      a,
 		Ready:     a.ready,
-		Reload:    func() error { return a.Reload(context.Background()) },
-		Registry:  a.registry, Version: Version(), Log: a.log,
+		Console:   pages, LoginPage: login,
+		Reload:   func() error { return a.Reload(context.Background()) },
+		Registry: a.registry, Version: Version(), Log: a.log,
 	})
 	return err
 }
@@ -71,7 +76,8 @@ func (a *App) ready() api.Readiness {
 	r := api.Readiness{Doors: "ok", Correlate: "ok", Paging: "ok"}
 	err := a.journal.Health()
 	if err != nil {
-		r.Doors = err.Error()
+		a.log.Warn("journal cannot write", "error", err)
+		r.Doors = "sick"
 	}
 	if a.worker.Load() == nil {
 		r.Correlate = "loading"
