@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 )
 
 // A doc is a page, read as a browser reads it.
@@ -555,5 +557,33 @@ func TestTheFirstPageIsSmall(t *testing.T) {
 	t.Logf("%d bytes: %s", total, strings.Join(parts, ", "))
 	if total > 20_000 {
 		t.Errorf("the first visit is %d bytes, want at most 20,000: %s", total, strings.Join(parts, ", "))
+	}
+}
+
+func TestNothingHiddenOrTurningReachesABrowser(t *testing.T) {
+	s := open(t, as{"one", "manager"})
+	s.hostile(t)
+	for _, path := range []string{"/", "/?fragment=list", "/i/2000?alerts=all", "/m/9", "/outbox", "/ack/i-2000-one", "/login?token=%00%E2%80%AE", "/?service=%00%E2%80%AE"} {
+		r, err := http.Get(s.URL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(r.Body)
+		r.Body.Close()
+		if err != nil || !utf8.Valid(b) {
+			t.Errorf("%s: valid UTF-8 %v, %v", path, utf8.Valid(b), err)
+		}
+		for _, c := range string(b) {
+			if unicode.Is(unicode.Cc, c) && c != '\n' && c != '\t' || unicode.Is(unicode.Bidi_Control, c) || c == '\ufeff' {
+				t.Errorf("%s has %U", path, c)
+				break
+			}
+		}
+		if strings.Contains(string(b), "ZgotmplZ") {
+			t.Errorf("%s: the template had to refuse an address", path)
+		}
+		if path == "/" && !strings.Contains(string(b), "[U+202E]") {
+			t.Error("what was hidden is not shown")
+		}
 	}
 }
