@@ -260,14 +260,19 @@ func (d *Domain) endBatch() {
 	if cap(d.log) > mostKept {
 		d.log = nil
 	}
-	d.out, d.changed, d.before, d.rearmAll = nil, changed{}, nil, false
+	clear(d.changed.series)
+	room := d.changed.series[:0]
+	if cap(room) > mostKept {
+		room = nil
+	}
+	d.out, d.changed, d.before, d.rearmAll = nil, changed{series: room}, nil, false
 	d.batch++
 	if d.batch == 0 {
 		d.renumber()
 	}
 }
 
-// mostKept is how many steps of undo are kept room for from batch to batch.
+// mostKept is for how many steps of undo, or rows, room is kept from batch to batch.
 const mostKept = 1 << 16
 
 // renumber begins the numbers of batches anew.

@@ -104,6 +104,13 @@ func (d *Domain) Writes() Writes {
 	if d.held {
 		w.Held = d.heldNow()
 	}
+	full := 0
+	for i := range d.changed.series {
+		if d.changed.series[i].full != nil {
+			full++
+		}
+	}
+	w.Alerts, w.Moves = slices.Grow(w.Alerts, full), slices.Grow(w.Moves, len(d.changed.series)-full)
 	for i := range d.changed.series {
 		c := &d.changed.series[i]
 		if c.full != nil {
