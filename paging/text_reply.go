@@ -182,6 +182,21 @@ func UnknownCodeText(code int, open []Open) string {
 	return fit("", fmt.Sprintf("Nothing of yours is open under %d. ", code), ListText(open, VerbAck))
 }
 
+// NotYoursText answers a code that is open, for somebody who was not paged about it: only take acts on it.
+func NotYoursText(o Open) string {
+	name := strings.TrimSpace(strconv.Itoa(o.Code) + " " + briefly(plain(o.About), 40))
+	return fmt.Sprintf("%s was not paged to you, nothing has changed. To take it: take %d", name, o.Code)
+}
+
+// MineText lists what a person has acknowledged, where nothing waits for an answer of theirs.
+func MineText(mine []Open) string {
+	code := "CODE"
+	if len(mine) == 1 {
+		code = strconv.Itoa(mine[0].Code)
+	}
+	return fit("Yours: ", items(mine, 10, 40), fmt.Sprintf(". Done? 6 %[1]s. Cannot? 5 %[1]s.", code))
+}
+
 // HelpText says what may be answered.
 func HelpText() string {
 	return "4 CODE ack, 5 CODE escalate, 6 CODE resolve, take CODE, ? lists what is open. Majors: 7 CODE confirm, 8 CODE reject."
@@ -246,6 +261,11 @@ func DecidedText(m MajorView, state tocsin.MajorState, by, to tocsin.Person, at 
 // MajorYoursText confirms that a confirmed major was acknowledged.
 func MajorYoursText(m MajorView) string {
 	return "You have major " + m.name() + ", the others know." + link(m.Link)
+}
+
+// MajorResolvedText confirms that a confirmed major was ended.
+func MajorResolvedText(m MajorView) string {
+	return "Major " + m.name() + " is resolved." + link(m.Link)
 }
 
 // MajorLapsedText tells those who were woken for a candidate that nothing is left of it.

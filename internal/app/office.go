@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -138,7 +139,7 @@ func (o *office) partitionOf(ctx context.Context, find func(*store.Tx) (int, err
 func (t *turn) incident(i tocsin.Incident, do, by, note string) (tocsin.Incident, error) {
 	before := i
 	if do == tocsin.DoAck && i.State == tocsin.Acked && i.AckedBy == by {
-		return i, nil // said twice: once is enough
+		return i, t.renewed(i, by, note)
 	}
 	err := correlate.Command(&i, do, by, t.now)
 	if err != nil {
@@ -148,6 +149,9 @@ func (t *turn) incident(i tocsin.Incident, do, by, note string) (tocsin.Incident
 	l := t.line(a, do, by)
 	l.data.Note = note
 	err = t.tx.PutIncidents([]tocsin.Incident{i})
+	if err == nil && do != tocsin.DoNote {
+		err = t.answered(a, by)
+	}
 	if err != nil {
 		return i, err
 	}
@@ -171,20 +175,16 @@ func (t *turn) acked(i, before tocsin.Incident, by string) error {
 	if err != nil {
 		return err
 	}
-	if after := ackTimeout(i); after > 0 {
-		due := i.AckedAt.Add(after)
-		t.timers = append(t.timers,
-			store.Timer{Partition: i.Partition, Kind: store.TimerNudge, Incident: i.ID, DueAt: due.Add(-nudgeBefore)},
-			store.Timer{Partition: i.Partition, Kind: store.TimerAckOut, Incident: i.ID, DueAt: due})
-	}
+	t.ackTimers(i)
 	woken, err := t.tx.WokenFor(i.ID, 0)
 	if err != nil {
 		return err
 	}
-	if before.AckedBy != "" && before.AckedBy != by {
-		woken = append(woken, before.AckedBy)
-	}
 	seen := map[string]bool{by: true}
+	if before.AckedBy != "" && before.AckedBy != by {
+		seen[before.AckedBy] = true
+		t.notify([]string{before.AckedBy}, a, paging.TakenOverText(t.view(i), t.plan.People[by], t.plan.People[before.AckedBy]))
+	}
 	for _, name := range woken {
 		if !seen[name] {
 			seen[name] = true
@@ -192,6 +192,56 @@ func (t *turn) acked(i, before tocsin.Incident, by string) error {
 		}
 	}
 	return nil
+}
+
+// saidAgain is how soon after an acknowledgement its repeat is only a repeat, such as of a request whose answer was lost.
+const saidAgain = time.Minute
+
+// renewed takes an owner's second acknowledgement as a sign of life, which is what the nudge asks for: the time-out begins anew.
+// A mere repeat changes nothing, but no note is lost.
+func (t *turn) renewed(i tocsin.Incident, by, note string) error {
+	if note == "" && t.now.Sub(i.AckedAt) < saidAgain {
+		return nil
+	}
+	err := t.tx.CancelTimers(i.ID, 0, store.TimerNudge, store.TimerAckOut)
+	if err != nil {
+		return err
+	}
+	t.ackTimers(i)
+	l := t.line(about{incident: i.ID}, tocsin.DoNote, by)
+	l.data.Note, l.data.Why = note, "still on it"
+	return nil
+}
+
+// ackTimers starts the time after which an acknowledgement is no longer believed.
+func (t *turn) ackTimers(i tocsin.Incident) {
+	after := ackTimeout(i)
+	if after == 0 {
+		return
+	}
+	due := t.now.Add(after)
+	t.timers = append(t.timers,
+		store.Timer{Partition: i.Partition, Kind: store.TimerNudge, Incident: i.ID, DueAt: due.Add(-nudgeBefore)},
+		store.Timer{Partition: i.Partition, Kind: store.TimerAckOut, Incident: i.ID, DueAt: due})
+}
+
+// answered notes on the pages that a person got about a that they answered.
+func (t *turn) answered(a about, by string) error {
+	if _, is := t.plan.People[by]; !is {
+		return nil // a robot or a timer
+	}
+	pages, err := t.tx.Pages(store.PageFilter{
+		Incident: a.incident, Major: a.major, Person: by, Limit: 100, States: []tocsin.PageState{tocsin.PageSent, tocsin.PageDelivered},
+	})
+	if err != nil {
+		return err
+	}
+	pages = slices.DeleteFunc(pages, func(p tocsin.Page) bool { return p.Kind == tocsin.KindNotice })
+	for i := range pages {
+		pages[i].State, pages[i].EndedAt = tocsin.PageAnswered, t.now
+	}
+	_, err = t.tx.SavePages(pages)
+	return err
 }
 
 // Ack time-outs by priority (process model, section 7). SEV4 and SEV5 have none.
@@ -252,10 +302,11 @@ func (t *turn) passOn(before, i tocsin.Incident, l *line) error {
 		return t.walk(w, l)
 	}
 	// Acknowledged before, so no step is pending: go on behind the one that was paged last.
-	pages, err := t.tx.Pages(store.PageFilter{Incident: i.ID, Limit: 1})
+	pages, err := t.tx.Pages(store.PageFilter{Incident: i.ID, Limit: 100})
 	if err != nil {
 		return err
 	}
+	pages = slices.DeleteFunc(pages, func(p tocsin.Page) bool { return p.Kind == tocsin.KindNotice || p.Step == paging.NagStep })
 	err = t.stop(about{incident: i.ID}, "passed on")
 	if err != nil {
 		return err
@@ -314,6 +365,9 @@ func (t *turn) major(m tocsin.Major, do, by, note string) (_ tocsin.Major, joine
 	l := t.line(a, do, by)
 	l.data.Note = note
 	err = t.tx.PutMajors([]tocsin.Major{m})
+	if err == nil && do != tocsin.DoNote {
+		err = t.answered(a, by)
+	}
 	if err != nil {
 		return m, 0, err
 	}
@@ -371,7 +425,7 @@ func (t *turn) confirmed(m tocsin.Major, members []*tocsin.Incident, by string, 
 	return joined, t.review(m, tocsin.KindMajor, l)
 }
 
-// looking gives a candidate more time; passed on, the next manager is paged too.
+// looking gives a candidate more time. Passed on, a candidate or major goes to the next manager.
 func (t *turn) looking(m tocsin.Major, do string, l *line) error {
 	a := about{major: m.ID}
 	if do == tocsin.DoLooking {
@@ -386,11 +440,19 @@ func (t *turn) looking(m tocsin.Major, do string, l *line) error {
 	if err != nil {
 		return err
 	}
+	pages, err := t.tx.Pages(store.PageFilter{Major: m.ID, Limit: 100})
+	if err != nil {
+		return err
+	}
 	err = t.stop(a, "passed on")
 	if err != nil {
 		return err
 	}
-	t.timers = append(t.timers, t.decideTimer(m))
+	kind := tocsin.KindMajor
+	if m.State == tocsin.Proposed {
+		kind = tocsin.KindCandidate
+		t.timers = append(t.timers, t.decideTimer(m))
+	}
 	for _, next := range timers {
 		if next.Kind == store.TimerStep {
 			var w paging.Walk
@@ -401,5 +463,14 @@ func (t *turn) looking(m tocsin.Major, do string, l *line) error {
 			return t.walk(w, l)
 		}
 	}
-	return t.review(m, tocsin.KindCandidate, l)
+	name, why := t.plan.Choose(m.Escalation, "", "")
+	l.paging([]string{why})
+	w := paging.Walk{Escalation: name, Urgency: tocsin.UrgencyHigh, Kind: kind, Major: m.ID}
+	for _, p := range pages { // somebody had it, so no step is pending: go on behind the one that was paged last
+		if p.Kind == kind && p.Step != paging.NagStep {
+			w.Round, w.Step = p.Round, p.Step+1
+			break
+		}
+	}
+	return t.walk(w, l)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"tocsin"
@@ -24,7 +25,18 @@ func (b *pagebook) Claim(ctx context.Context, free map[string]int, lease time.Du
 		pages, err = tx.ClaimPages(b.clock.Now(), lease, free, 1)
 		return err
 	})
+	uncounted(pages)
 	return pages, err
+}
+
+// uncounted takes back the attempt that a claim counts in the row, for the case that nobody lives to tell: the pager counts
+// each as it is made.
+func uncounted(pages []tocsin.Page) {
+	for i := range pages {
+		if pages[i].State == tocsin.PageClaimed && pages[i].Attempts > 0 {
+			pages[i].Attempts--
+		}
+	}
 }
 
 // Compose writes the text of a page from what is true now.
@@ -62,6 +74,7 @@ func (b *pagebook) composeIncident(tx *store.Tx, s *setup, p tocsin.Page, m *pag
 			return err
 		}
 		m.Link = s.signed(b.secret, p)
+		v.Link, v.CanReply = "", false // answered by that link: nobody reads what is mailed back
 	}
 	written := paging.IncidentText(p.Channel, v, m.Person)
 	m.Subject, m.Text = written.Subject, written.Text
@@ -79,7 +92,12 @@ func (b *pagebook) composeMajor(tx *store.Tx, s *setup, p tocsin.Page, m *paging
 	v := s.majorView(x, p.Channel, b.clock.Now())
 	m.Priority, m.CanAnswer = x.Priority, v.CanReply
 	if p.Channel == paging.Email {
+		v.Incidents, err = incidentLines(tx, x)
+		if err != nil {
+			return err
+		}
 		m.Link = s.signed(b.secret, p)
+		v.Link, v.CanReply = "", false
 	}
 	written := paging.MajorText(p.Channel, p.Kind, v, m.Person)
 	m.Subject, m.Text = written.Subject, written.Text
@@ -96,6 +114,23 @@ func alertLines(tx *store.Tx, incident int64) ([]string, error) {
 			return nil, err
 		}
 		lines = append(lines, a.Summary)
+	}
+	return lines, nil
+}
+
+// incidentLines is what a mail lists of a major's incidents; those that retention took are only counted.
+func incidentLines(tx *store.Tx, m tocsin.Major) ([]string, error) {
+	lines := make([]string, 0, len(m.Incidents))
+	for n, id := range m.Incidents {
+		if n >= mailAlerts {
+			lines = append(lines, tocsin.IncidentID(id)) // counted by the mail, not shown
+			continue
+		}
+		i, err := tx.Incident(id)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return nil, err
+		}
+		lines = append(lines, strings.Trim(i.Service+": "+i.Title, ": "))
 	}
 	return lines, nil
 }
@@ -200,7 +235,7 @@ func (t *turn) fire(m store.Timer) error {
 	case store.TimerStep:
 		return t.fireStep(m, i)
 	case store.TimerAckOut:
-		if i.State != tocsin.Acked || i.AckedAt.Add(ackTimeout(i)).After(t.now) {
+		if i.State != tocsin.Acked { // whoever renews or takes it replaces this timer
 			return nil
 		}
 		_, err = t.incident(i, tocsin.DoUnack, "timer", "the acknowledgement was not renewed")
@@ -208,7 +243,7 @@ func (t *turn) fire(m store.Timer) error {
 	case store.TimerNudge:
 		if i.State == tocsin.Acked {
 			owner := t.plan.People[i.AckedBy]
-			t.notify([]string{i.AckedBy}, about{incident: i.ID}, paging.NudgeText(t.view(i), owner, i.AckedAt.Add(ackTimeout(i))))
+			t.notify([]string{i.AckedBy}, about{incident: i.ID}, paging.NudgeText(t.view(i), owner, m.DueAt.Add(nudgeBefore)))
 		}
 	}
 	return nil

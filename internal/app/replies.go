@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -21,6 +22,21 @@ var errSeen = errors.New("this message was acted on before")
 func (s *setup) view(i tocsin.Incident, channel string, now time.Time) paging.IncidentView {
 	v := paging.IncidentViewOf(i)
 	v.Link, v.CanReply, v.Now = s.link("/i/", i.ID), s.canReply[channel], now
+	return v
+}
+
+// heard makes what is answered to a key fit to be heard: whoever is on the phone has no use for codes.
+func heard(v paging.IncidentView, channel string) paging.IncidentView {
+	if channel == paging.Voice {
+		v.Code, v.CanReply, v.Link = 0, false, ""
+	}
+	return v
+}
+
+func heardMajor(v paging.MajorView, channel string) paging.MajorView {
+	if channel == paging.Voice {
+		v.Code, v.CanReply, v.Link = 0, false, ""
+	}
 	return v
 }
 
@@ -53,7 +69,7 @@ func (o *office) Reply(ctx context.Context, provider string, r paging.Reply) (st
 		return "", nil
 	}
 	c := paging.ParseReply(r.Text)
-	open, err := o.openFor(ctx, person.Name)
+	open, mine, err := o.openFor(ctx, person.Name)
 	if err != nil {
 		return "", err
 	}
@@ -66,24 +82,27 @@ func (o *office) Reply(ctx context.Context, provider string, r paging.Reply) (st
 	case paging.VerbHelp:
 		return paging.HelpText(), nil
 	case paging.VerbUnknown, paging.VerbList:
-		return paging.ListText(open, paging.VerbAck), nil
+		return listed(open, mine, paging.VerbAck), nil
 	}
 	in := inbound{provider, r.ID}
 	targets, ambiguous := paging.Pick(c, open)
 	switch {
 	case ambiguous:
-		return paging.ListText(open, c.Verb), nil
+		return listed(open, mine, c.Verb), nil
 	case len(targets) == 0 && c.Code != 0:
-		target, err := o.byCode(ctx, c.Code)
+		target, theirs, err := o.byCode(ctx, c.Code, person)
 		if errors.Is(err, store.ErrNotFound) {
 			return paging.UnknownCodeText(c.Code, open), nil
 		}
 		if err != nil {
 			return "", err
 		}
+		if !theirs && c.Verb != paging.VerbTake {
+			return paging.NotYoursText(target), nil // a code mistyped must not hit what nobody would then look at
+		}
 		return o.act(ctx, person, c, target, in, paging.SMS)
 	case len(targets) == 0:
-		return paging.NothingOpenText(), nil
+		return listed(nil, mine, c.Verb), nil
 	case len(targets) == 1:
 		return o.act(ctx, person, c, targets[0], in, paging.SMS)
 	}
@@ -101,8 +120,22 @@ func (o *office) Reply(ctx context.Context, provider string, r paging.Reply) (st
 // inbound names a message, so that a repeat of it does not act twice.
 type inbound struct{ provider, id string }
 
-// openFor lists what a person was paged about and what still wants an answer of them.
-func (o *office) openFor(ctx context.Context, person string) (open []paging.Open, err error) {
+// listed says what is open for a person: what wants an answer of them, else what they have acknowledged.
+func listed(open, mine []paging.Open, verb paging.Verb) string {
+	if len(open) == 0 && len(mine) > 0 {
+		return paging.MineText(mine)
+	}
+	if verb == paging.VerbResolve || verb == paging.VerbEscalate {
+		open = slices.Concat(open, mine)
+		slices.SortFunc(open, byCode)
+	}
+	return paging.ListText(open, verb)
+}
+
+func byCode(a, b paging.Open) int { return a.Code - b.Code }
+
+// openFor lists what a person was paged about and still wants an answer of them, and of it what they have acknowledged.
+func (o *office) openFor(ctx context.Context, person string) (open, mine []paging.Open, err error) {
 	err = o.db.View(ctx, func(tx *store.Tx) error {
 		pages, err := tx.Pages(store.PageFilter{Person: person, Limit: 500})
 		if err != nil {
@@ -115,34 +148,44 @@ func (o *office) openFor(ctx context.Context, person string) (open []paging.Open
 				continue
 			}
 			seen[a] = true
-			x, wants, err := openOf(tx, a)
+			x, wants, owner, err := openOf(tx, a)
 			if err != nil {
 				return err
 			}
-			if wants {
+			switch {
+			case wants:
 				open = append(open, x)
+			case owner == person:
+				mine = append(mine, x)
 			}
 		}
 		return nil
 	})
-	slices.SortFunc(open, func(a, b paging.Open) int { return a.Code - b.Code })
-	return open, err
+	slices.SortFunc(open, byCode)
+	slices.SortFunc(mine, byCode)
+	return open, mine, err
 }
 
-// openOf says what a is, and whether it wants an answer.
-func openOf(tx *store.Tx, a about) (x paging.Open, wants bool, err error) {
+// openOf says what a is, whether it wants an answer, and who has it by now.
+func openOf(tx *store.Tx, a about) (x paging.Open, wants bool, owner string, err error) {
 	if a.major != 0 {
 		m, err := tx.Major(a.major)
 		if errors.Is(err, store.ErrNotFound) {
-			return x, false, nil
+			return x, false, "", nil
 		}
-		return majorOpen(m), m.State == tocsin.Proposed || m.State == tocsin.Confirmed && m.LedBy == "", err
+		if m.State == tocsin.Confirmed {
+			owner = m.LedBy
+		}
+		return majorOpen(m), m.State == tocsin.Proposed || m.State == tocsin.Confirmed && m.LedBy == "", owner, err
 	}
 	i, err := tx.Incident(a.incident)
 	if errors.Is(err, store.ErrNotFound) {
-		return x, false, nil
+		return x, false, "", nil
 	}
-	return incidentOpen(i), i.State == tocsin.Triggered && i.Major == 0, err
+	if i.State == tocsin.Acked {
+		owner = i.AckedBy
+	}
+	return incidentOpen(i), i.State == tocsin.Triggered && i.Major == 0, owner, err
 }
 
 func incidentOpen(i tocsin.Incident) paging.Open {
@@ -155,29 +198,38 @@ func majorOpen(m tocsin.Major) paging.Open {
 	return paging.Open{Code: m.Code, Major: m.ID, Candidate: m.State == tocsin.Proposed, About: v.Scope, Summary: "major"}
 }
 
-// byCode finds what a code means; store.ErrNotFound where nothing has it.
-func (o *office) byCode(ctx context.Context, code int) (x paging.Open, err error) {
+// byCode finds what a code means, and whether it concerns the person: they were paged about it, they have it, or they decide
+// about majors. store.ErrNotFound where nothing has the code.
+func (o *office) byCode(ctx context.Context, code int, person tocsin.Person) (x paging.Open, theirs bool, err error) {
 	err = o.db.View(ctx, func(tx *store.Tx) error {
 		i, err := tx.IncidentByCode(code, o.clock.Now())
-		if err == nil && i.State.Open() {
-			x = incidentOpen(i)
-			return nil
-		}
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
-		m, majorErr := tx.MajorByCode(code, o.clock.Now())
-		switch {
-		case majorErr == nil:
-			x = majorOpen(m)
-			return nil
-		case !errors.Is(majorErr, store.ErrNotFound) || err != nil:
-			return majorErr
+		there := err == nil
+		x, theirs = incidentOpen(i), i.AckedBy == person.Name
+		if !there || !i.State.Open() {
+			m, err := tx.MajorByCode(code, o.clock.Now())
+			switch {
+			case err == nil:
+				_, decides := api.May(person.Role)
+				x, theirs = majorOpen(m), decides || m.LedBy == person.Name
+			case !errors.Is(err, store.ErrNotFound) || !there:
+				return err
+			}
 		}
-		x = incidentOpen(i)
-		return nil
+		if theirs {
+			return nil
+		}
+		theirs, err = woken(tx, about{x.Incident, x.Major}, person.Name)
+		return err
 	})
-	return x, err
+	return x, theirs, err
+}
+
+func woken(tx *store.Tx, a about, person string) (bool, error) {
+	people, err := tx.WokenFor(a.incident, a.major)
+	return slices.Contains(people, person), err
 }
 
 // act carries out c on one target for a person, and says what became of it. Nothing is said before it is committed.
@@ -203,12 +255,15 @@ func (o *office) act(ctx context.Context, person tocsin.Person, c paging.Command
 		return err
 	})
 	s, now := o.setup.Load(), o.clock.Now()
-	v := s.view(i, channel, now)
+	v := heard(s.view(i, channel, now), channel)
 	others := slices.ContainsFunc(woken, func(n string) bool { return n != person.Name })
 	if refused, is := errors.AsType[*correlate.StateError](err); is {
 		return o.refusedText(ctx, i, person, refused, channel)
 	}
 	switch {
+	case errors.Is(err, errSeen) && i.AckedBy != person.Name && (verb == paging.VerbAck || verb == paging.VerbTake):
+		// It came a second time, and is somebody else's by now, or over.
+		return o.refusedText(ctx, i, person, &correlate.StateError{By: cmp.Or(i.ResolvedBy, i.AckedBy)}, channel)
 	case errors.Is(err, errSeen):
 	case err != nil:
 		return paging.FailedText(), err
@@ -233,7 +288,7 @@ func (o *office) act(ctx context.Context, person tocsin.Person, c paging.Command
 // refusedText says why a command changed nothing.
 func (o *office) refusedText(ctx context.Context, i tocsin.Incident, person tocsin.Person, refused *correlate.StateError, channel string) (string, error) {
 	s, now := o.setup.Load(), o.clock.Now()
-	v := s.view(i, channel, now)
+	v := heard(s.view(i, channel, now), channel)
 	by := s.plan.People[refused.By]
 	if by.Name == "" && refused.By != tocsin.ByItself {
 		by.Name = refused.By
@@ -246,7 +301,7 @@ func (o *office) refusedText(ctx context.Context, i tocsin.Incident, person tocs
 			m, err = tx.Major(i.Major)
 			return err
 		})
-		return paging.JoinedText(v, s.majorView(m, channel, now)), err
+		return paging.JoinedText(v, heardMajor(s.majorView(m, channel, now), channel)), err
 	case i.State == tocsin.Acked && refused.By == person.Name:
 		return paging.AlreadyYoursText(v, person), nil
 	case i.State == tocsin.Acked:
@@ -261,8 +316,17 @@ func (o *office) actMajor(ctx context.Context, person tocsin.Person, verb paging
 		paging.VerbConfirm: tocsin.DoConfirm, paging.VerbReject: tocsin.DoReject, paging.VerbLooking: tocsin.DoLooking,
 		paging.VerbEscalate: tocsin.DoPassOn, paging.VerbAck: tocsin.DoLead, paging.VerbTake: tocsin.DoLead, paging.VerbResolve: tocsin.DoResolveMajor,
 	}[verb]
+	if verb == paging.VerbConfirm || verb == paging.VerbReject || verb == paging.VerbResolve {
+		may, err := o.decides(ctx, person, x.Major)
+		if err != nil {
+			return paging.FailedText(), err
+		}
+		if !may {
+			return paging.ForbiddenText(heardMajor(paging.MajorView{Scope: x.About, Code: x.Code}, channel)), nil
+		}
+	}
 	m, joined, err := o.major(ctx, x.Major, do, person.Name, note, in)
-	v := s.majorView(m, channel, o.clock.Now())
+	v := heardMajor(s.majorView(m, channel, o.clock.Now()), channel)
 	if refused, is := errors.AsType[*correlate.StateError](err); is {
 		by := s.plan.People[refused.By]
 		if by.Name == "" {
@@ -282,8 +346,22 @@ func (o *office) actMajor(ctx context.Context, person tocsin.Person, verb paging
 		return paging.LookingText(v, person), nil
 	case paging.VerbEscalate:
 		return paging.PassedOnText(v), nil
+	case paging.VerbResolve:
+		return paging.MajorResolvedText(v), nil
 	}
 	return paging.MajorYoursText(v), nil
+}
+
+// decides reports whether a person may decide about a major: by their role, or because they were asked to, by a page about it.
+func (o *office) decides(ctx context.Context, person tocsin.Person, major int64) (may bool, err error) {
+	if _, decides := api.May(person.Role); decides {
+		return true, nil
+	}
+	err = o.db.View(ctx, func(tx *store.Tx) error {
+		may, err = woken(tx, about{major: major}, person.Name)
+		return err
+	})
+	return may, err
 }
 
 // cooldown is how long a scope rests after a major rule's candidate was rejected.
@@ -306,7 +384,7 @@ func (o *office) Key(ctx context.Context, _ string, k paging.KeyPress) (say stri
 		if err != nil {
 			return err
 		}
-		x, _, err = openOf(tx, about{p.Incident, p.Major})
+		x, _, _, err = openOf(tx, about{p.Incident, p.Major})
 		return err
 	})
 	if err != nil {
@@ -315,26 +393,30 @@ func (o *office) Key(ctx context.Context, _ string, k paging.KeyPress) (say stri
 	s := o.setup.Load()
 	person := s.plan.People[p.Person]
 	verb := paging.ParseKey(k.Digits, k.First)
-	switch verb {
-	case paging.VerbNone:
-		return "", false, nil
-	case paging.VerbAgain:
-		return "Press 6 again to resolve.", true, nil
-	case paging.VerbRepeat, paging.VerbBridge:
+	if verb == paging.VerbNone {
+		return "No key was pressed. Goodbye.", false, nil
+	}
+	meant := verb
+	if verb == paging.VerbAgain {
+		meant = paging.VerbResolve
+	}
+	meant, ok := paging.VerbFor(meant, x)
+	switch {
+	case !ok: // also the keys to repeat: the choices are spoken again
 		m, err := (&pagebook{o}).Compose(ctx, p)
 		if errors.Is(err, paging.ErrStale) {
 			return "Nobody needs this page any more. Goodbye.", false, nil
 		}
 		return m.Text, err == nil, err
+	case verb == paging.VerbAgain:
+		return paging.AgainText(), true, nil
 	}
-	if v, ok := paging.VerbFor(verb, x); !ok {
-		return paging.NotForText(x), true, nil
-	} else if v == paging.VerbLooking {
-		verb = v
-	}
-	say, err = o.act(ctx, person, paging.Command{Verb: verb}, x, inbound{"call", k.CallID + ":" + k.First + k.Digits}, paging.Voice)
-	return say, false, err
+	say, err = o.act(ctx, person, paging.Command{Verb: meant}, x, inbound{"call", k.CallID + ":" + k.First + k.Digits}, paging.Voice)
+	return paging.Speakable(say, longestAnswer), false, err
 }
+
+// longestAnswer is how many characters of an answer are spoken.
+const longestAnswer = 300
 
 // Report takes in what a provider says became of a page.
 func (o *office) Report(ctx context.Context, _ string, r paging.Report) error {

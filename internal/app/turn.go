@@ -161,10 +161,10 @@ func (t *turn) notify(people []string, a about, text string) {
 			ID: newID(), Partition: t.part.Partition, Kind: tocsin.KindNotice, Incident: a.incident, Major: a.major, Person: name,
 			Channel: paging.SMS, Address: p.Phone, State: tocsin.PageDue, Lane: 3, Text: text, DueAt: t.now, Expires: t.now.Add(30 * time.Minute),
 		}
-		if p.Phone == "" {
+		if p.Phone == "" || !slices.Contains(t.plan.Channels, paging.SMS) {
 			page.Channel, page.Address = paging.Email, p.Email
 		}
-		if page.Address != "" {
+		if page.Address != "" && slices.Contains(t.plan.Channels, page.Channel) {
 			t.pages = append(t.pages, page)
 		}
 	}
@@ -227,6 +227,7 @@ func (t *turn) after(ctx context.Context, pager *paging.Worker) {
 	for _, a := range t.stopped {
 		pager.Stop(ctx, a.incident, a.major, t.now)
 	}
+	uncounted(t.claimed)
 	pager.Offer(t.claimed)
 	if len(t.pages) > len(t.claimed) || len(t.timers) > 0 {
 		pager.Wake()
