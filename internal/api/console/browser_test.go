@@ -93,8 +93,16 @@ func TestScreenshots(t *testing.T) {
 	}{{"light", 1100, false}, {"dark", 1100, true}, {"phone", 360, false}, {"phone-dark", 360, true}} {
 		ctx := browse(t, look.width, look.dark)
 		for _, p := range []struct{ name, path string }{
-			{"list", "/"}, {"incident", "/i/1042"}, {"major", "/m/7"}, {"oncall", "/oncall"}, {"outbox", "/outbox"}, {"ack", "/ack/i-1042-one"}, {"login", "/login?token=x"},
-			{"candidate", "/ack/m-7-three"}, {"fault", "/i/5"}, {"resolved", "/?state=resolved"},
+			{"list", "/"},
+			{"incident", "/i/1042"},
+			{"major", "/m/7"},
+			{"oncall", "/oncall"},
+			{"outbox", "/outbox"},
+			{"ack", "/ack/i-1042-one"},
+			{"login", "/login?token=x"},
+			{"candidate", "/ack/m-7-three"},
+			{"fault", "/i/5"},
+			{"resolved", "/?state=resolved"},
 		} {
 			run(t, ctx, chromedp.Navigate(s.URL+p.path))
 			png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
@@ -317,22 +325,18 @@ func (s *site) hostile(t testing.TB) {
 }
 
 // payloads are what tries to be more than text: in elements, attributes, addresses and scripts.
-var payloads = func() (out []string) {
-	for _, p := range []string{
-		`<script>hit()</script>`, `"><script>hit()</script>`, `'><img src=x onerror=hit()>`, `<img src=x onerror="hit()">`, `<svg onload=hit()>`, `<svg><script>hit()</script></svg>`,
-		`<iframe srcdoc="<script>parent.hit()</script>">`, `<body onload=hit()>`, `<details open ontoggle=hit()>`, `<a href="javascript:hit()">x</a>`, `javascript:hit()`, `JaVaScRiPt:hit()`,
-		"java\tscript:hit()", `data:text/html,<script>hit()</script>`, `" onmouseover="hit()`, `" autofocus onfocus="hit()`, `' onfocus='hit()' autofocus='`, "`onerror=hit()`", `</title><script>hit()</script>`,
-		`</textarea><script>hit()</script>`, `</style><script>hit()</script>`, `<!--><script>hit()</script>-->`, `<![CDATA[<script>hit()</script>]]>`, `&lt;script&gt;hit()&lt;/script&gt;`,
-		`{{.Viewer}} {{template "layout"}}`, `${hit()}`, `<math><mtext></p><script>hit()</script>`, `<form action="//evil.example.org"><button>`, `<meta http-equiv="refresh" content="0;url=//evil.example.org">`,
-		`<link rel=stylesheet href=//evil.example.org>`, `<base href="//evil.example.org/">`, `<style>*{display:none}</style>`, `[x](javascript:hit())`, `<object data="javascript:hit()">`, `<embed src="javascript:hit()">`,
-		"\x00<script>hit()</script>", "<scr\x00ipt>hit()</scr\x00ipt>", "\u202e<script>hit()</script>", "\u2028hit()", "\ufeff\u200b\u061c", "\x1b[31mred", "\xff\xfe<script>hit()", "\r\nSet-Cookie: a=b\r\n\r\n<script>hit()</script>",
-		`＜script＞hit()＜/script＞`, `+ADw-script+AD4-hit()+ADw-/script+AD4-`, `%3Cscript%3Ehit()%3C/script%3E`, `\u003cscript\u003ehit()\u003c/script\u003e`, `'; DROP TABLE incident; --`, `=cmd|' /C calc'!A0`,
-		`<x onclick=hit() tabindex=1 autofocus>`, `<input autofocus onfocus=hit()>`, `<video><source onerror=hit()></video>`, `<marquee onstart=hit()>`, `http://x/"onmouseover="hit()`, `https://x/?"><script>hit()</script>`,
-	} {
-		out = append(out, p)
-	}
-	return append(out, strings.Repeat("x", 5000), strings.Repeat("ü", 3000), strings.Repeat("e\u0301", 500), "👩‍💻🏴‍☠️ 한국어 עברית العربية")
-}()
+var payloads = []string{
+	`<script>hit()</script>`, `"><script>hit()</script>`, `'><img src=x onerror=hit()>`, `<img src=x onerror="hit()">`, `<svg onload=hit()>`, `<svg><script>hit()</script></svg>`,
+	`<iframe srcdoc="<script>parent.hit()</script>">`, `<body onload=hit()>`, `<details open ontoggle=hit()>`, `<a href="javascript:hit()">x</a>`, `javascript:hit()`, `JaVaScRiPt:hit()`,
+	"java\tscript:hit()", `data:text/html,<script>hit()</script>`, `" onmouseover="hit()`, `" autofocus onfocus="hit()`, `' onfocus='hit()' autofocus='`, "`onerror=hit()`", `</title><script>hit()</script>`,
+	`</textarea><script>hit()</script>`, `</style><script>hit()</script>`, `<!--><script>hit()</script>-->`, `<![CDATA[<script>hit()</script>]]>`, `&lt;script&gt;hit()&lt;/script&gt;`,
+	`{{.Viewer}} {{template "layout"}}`, `${hit()}`, `<math><mtext></p><script>hit()</script>`, `<form action="//evil.example.org"><button>`, `<meta http-equiv="refresh" content="0;url=//evil.example.org">`,
+	`<link rel=stylesheet href=//evil.example.org>`, `<base href="//evil.example.org/">`, `<style>*{display:none}</style>`, `[x](javascript:hit())`, `<object data="javascript:hit()">`, `<embed src="javascript:hit()">`,
+	"\x00<script>hit()</script>", "<scr\x00ipt>hit()</scr\x00ipt>", "\u202e<script>hit()</script>", "\u2028hit()", "\ufeff\u200b\u061c", "\x1b[31mred", "\xff\xfe<script>hit()", "\r\nSet-Cookie: a=b\r\n\r\n<script>hit()</script>",
+	`＜script＞hit()＜/script＞`, `+ADw-script+AD4-hit()+ADw-/script+AD4-`, `%3Cscript%3Ehit()%3C/script%3E`, `\u003cscript\u003ehit()\u003c/script\u003e`, `'; DROP TABLE incident; --`, `=cmd|' /C calc'!A0`,
+	`<x onclick=hit() tabindex=1 autofocus>`, `<input autofocus onfocus=hit()>`, `<video><source onerror=hit()></video>`, `<marquee onstart=hit()>`, `http://x/"onmouseover="hit()`, `https://x/?"><script>hit()</script>`,
+	strings.Repeat("x", 5000), strings.Repeat("ü", 3000), strings.Repeat("e\u0301", 500), "\U0001F469\u200d\U0001F4BB 한국어 עברית العربية",
+}
 
 func TestWhatSendersWriteIsTextOnEveryPage(t *testing.T) {
 	s := open(t, as{"one", "manager"})

@@ -373,8 +373,10 @@ func (s *site) night(t testing.TB) {
 			[3]string{"paging", "rule wide-outage: escalation managers"}, [3]string{"paging", "three is paged by sms and email at once, voice after 2m (person/three)"})},
 	}
 	messages := []store.SandboxMessage{
-		{Page: "p2", Channel: paging.Email, To: "one@example.org", Person: "one", Subject: "CRIT db-main: replication lag 340s (+3) [#1042]", At: ago(4 * time.Minute), Link: "http://127.0.0.1:8080/ack/i-1042-one",
-			Text: "CRIT db-main: replication lag 340s (+3)\n\nIncident 1042, SEV3, since Mon 23 Nov 03:00, 4 alerts.\n\nFiring:\n  replication lag 340s (db-main-2)\n  replication lag 95s (db-main-3)\n\nWhy: rule databases grouped it by service=db-main.\n"},
+		{
+			Page: "p2", Channel: paging.Email, To: "one@example.org", Person: "one", Subject: "CRIT db-main: replication lag 340s (+3) [#1042]", At: ago(4 * time.Minute), Link: "http://127.0.0.1:8080/ack/i-1042-one",
+			Text: "CRIT db-main: replication lag 340s (+3)\n\nIncident 1042, SEV3, since Mon 23 Nov 03:00, 4 alerts.\n\nFiring:\n  replication lag 340s (db-main-2)\n  replication lag 95s (db-main-3)\n\nWhy: rule databases grouped it by service=db-main.\n",
+		},
 		{Page: "p1", Channel: paging.SMS, To: "+15005550001", Person: "one", At: ago(4 * time.Minute), Text: "CRIT db-main: replication lag 340s (+3). Reply 4 42 ack, 5 42 escalate, 6 42 resolve. http://127.0.0.1:8080/i/1042"},
 		{Page: "p3", Channel: paging.Voice, To: "+15005550001", Person: "one", At: ago(2 * time.Minute), Text: "Critical alert. db main: replication lag 340 seconds, and 3 more alerts. Press 4 to acknowledge, 5 to escalate, 6 twice to resolve, 9 or star to repeat."},
 		{Page: "p9", Channel: paging.SMS, To: "+15005550003", Person: "three", At: ago(2 * time.Minute), Text: "MAJOR? eu-west: 25 hosts, 3 services, 12000 users, since 21:58. Reply 7 18 confirm, 8 18 reject, 4 18 looking. Undecided 22:12: next manager. http://127.0.0.1:8080/m/7"},

@@ -154,8 +154,10 @@ func (l *listing) choices(counts map[tocsin.IncidentState]int) {
 		state, text string
 		n           int
 	}{
-		{"", "Open", counts[tocsin.Triggered] + counts[tocsin.Acked]}, {"triggered", "Waiting", counts[tocsin.Triggered]},
-		{"acknowledged", "In hand", counts[tocsin.Acked]}, {"resolved", "Resolved", -1},
+		{"", "Open", counts[tocsin.Triggered] + counts[tocsin.Acked]},
+		{"triggered", "Waiting", counts[tocsin.Triggered]},
+		{"acknowledged", "In hand", counts[tocsin.Acked]},
+		{"resolved", "Resolved", -1},
 	} {
 		f := l.Filter
 		f.State, f.Before = s.state, 0

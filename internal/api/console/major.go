@@ -128,8 +128,10 @@ func (v *viewer) measures(m tocsin.Major) (out []measure) {
 		name              string
 		n, peak, limitFor int
 	}{
-		{"host", m.Measures.Hosts, m.Peak.Hosts, m.Limits.Hosts}, {"service", m.Measures.Services, m.Peak.Services, m.Limits.Services},
-		{"incident", m.Measures.Incidents, m.Peak.Incidents, m.Limits.Incidents}, {"user", m.Measures.Users, m.Peak.Users, m.Limits.Users},
+		{"host", m.Measures.Hosts, m.Peak.Hosts, m.Limits.Hosts},
+		{"service", m.Measures.Services, m.Peak.Services, m.Limits.Services},
+		{"incident", m.Measures.Incidents, m.Peak.Incidents, m.Limits.Incidents},
+		{"user", m.Measures.Users, m.Peak.Users, m.Limits.Users},
 	} {
 		n := max(x.n, x.peak)
 		if n == 0 && x.limitFor == 0 {

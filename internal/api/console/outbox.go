@@ -55,8 +55,13 @@ var keypad = []struct {
 	key
 	offered string
 }{
-	{key{"4", "acknowledge"}, "4 to acknowledge"}, {key{"4", "looking"}, "4 if you are looking"}, {key{"5", "escalate"}, "5 to escalate"},
-	{key{"66", "resolve"}, "6 twice"}, {key{"7", "confirm"}, "7 to confirm"}, {key{"8", "reject"}, "8 to reject"}, {key{"9", "repeat"}, "9 or star"},
+	{key{"4", "acknowledge"}, "4 to acknowledge"},
+	{key{"4", "looking"}, "4 if you are looking"},
+	{key{"5", "escalate"}, "5 to escalate"},
+	{key{"66", "resolve"}, "6 twice"},
+	{key{"7", "confirm"}, "7 to confirm"},
+	{key{"8", "reject"}, "8 to reject"},
+	{key{"9", "repeat"}, "9 or star"},
 }
 
 // hint finds what a text asks to be answered.

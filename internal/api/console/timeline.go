@@ -96,9 +96,10 @@ func (v *viewer) command(e *entry, c tocsin.Change) {
 	e.Who, e.Text = v.called(c.Actor), said.did
 	if c.Actor == v.Person.Name {
 		e.Who = "You"
-		if e.Text == "is looking" {
+		switch c.Kind {
+		case tocsin.DoLooking:
 			e.Text = "are looking"
-		} else if e.Text == "leads it" {
+		case tocsin.DoLead:
 			e.Text = "lead it"
 		}
 	}
