@@ -62,7 +62,20 @@ func cascade(p cascadePlan) []blow {
 		c.failService(i)
 	}
 	slices.SortStableFunc(c.blows, func(a, b blow) int { return cmp.Compare(a.After, b.After) })
+	c.stretch()
 	return c.blows
+}
+
+// stretch moves the alerts apart, so that the last one begins when the time is over.
+func (c *cascading) stretch() {
+	last := c.blows[len(c.blows)-1].After
+	for i := range c.blows {
+		share := 1.0
+		if last > 0 {
+			share = float64(c.blows[i].After) / float64(last)
+		}
+		c.blows[i].After = min(c.Over, c.part(share)).Truncate(time.Millisecond)
+	}
 }
 
 type cascading struct {
@@ -130,7 +143,7 @@ func (c *cascading) blow(at time.Duration, alertname, severity string, about map
 	for name, value := range about {
 		labels[name] = value
 	}
-	c.blows = append(c.blows, blow{at.Truncate(time.Millisecond), client.AlertmanagerAlert{Labels: labels, Annotations: map[string]string{"summary": summary}}})
+	c.blows = append(c.blows, blow{at, client.AlertmanagerAlert{Labels: labels, Annotations: map[string]string{"summary": summary}}})
 }
 
 // part returns a share of the whole time.

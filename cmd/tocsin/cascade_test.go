@@ -52,6 +52,9 @@ func TestACascadeLosesEveryHostOnceAndFailsEveryService(t *testing.T) {
 				failed[b.Alert.Labels["service"]]++
 			}
 		}
+		if p.Over-last > time.Millisecond {
+			t.Fatalf("the last alert begins after %s, want it at the end of %s", last, p.Over)
+		}
 		if len(down) != p.Hosts || len(failed) != p.Services {
 			t.Fatalf("%d hosts down and %d services failed, want %d and %d", len(down), len(failed), p.Hosts, p.Services)
 		}

@@ -25,6 +25,9 @@ func answering(t *testing.T, status int, header http.Header, body string) *Clien
 		if header == nil {
 			header = http.Header{}
 		}
+		if r.URL.Host != "tocsin.test" {
+			return nil, errors.New("another server was asked")
+		}
 		return &http.Response{StatusCode: status, Header: header, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
 	})})
 	if err != nil {
