@@ -71,7 +71,7 @@ func (c *Console) showLink(r *http.Request, _ *viewer) (*frame, error) {
 func (a *ackPage) aboutIncident(i tocsin.Incident, v *viewer) {
 	n := strconv.FormatInt(i.ID, 10)
 	a.Head, a.Title, a.Prio, a.More = "Incident "+n, titleOf(i), i.Priority, "/i/"+n
-	a.Facts = []fact{{"Since", v.at(i.OpenedAt).Text + ", " + v.age(i.OpenedAt) + " ago", ""}, {"Alerts", alertsOf(i), ""}}
+	a.Facts = []fact{{"Since", v.since(i.OpenedAt), ""}, {"Alerts", alertsOf(i), ""}}
 	if i.Service != "" {
 		a.Facts = append(a.Facts, fact{"Service", i.Service, ""})
 	}

@@ -143,7 +143,7 @@ func (d *dossier) fill(i tocsin.Incident, v *viewer) {
 	if i.State.Open() && i.Open > 0 && v.Act {
 		d.Hint = "Resolve while " + firing(i.Open) + ", and it opens again and pages if they still do " + long(correlate.HandReopen) + " later."
 	}
-	d.Facts = append(d.Facts, fact{"Opened", v.at(i.OpenedAt).Text + ", " + v.age(i.OpenedAt) + " ago", ""})
+	d.Facts = append(d.Facts, fact{"Opened", v.since(i.OpenedAt), ""})
 	if !i.State.Open() {
 		d.Facts = append(d.Facts, fact{"Ended", v.at(i.ResolvedAt).Text + ", after " + long(i.ResolvedAt.Sub(i.OpenedAt)), ""})
 	}

@@ -189,7 +189,7 @@ func (d *majorPage) fill(m tocsin.Major) {
 	for _, l := range m.Scope {
 		d.Facts = append(d.Facts, fact{l.Name, l.Value, ""})
 	}
-	d.Facts = append(d.Facts, fact{"Proposed", v.at(m.ProposedAt).Text + ", " + v.age(m.ProposedAt) + " ago", ""})
+	d.Facts = append(d.Facts, fact{"Proposed", v.since(m.ProposedAt), ""})
 	if d.Decided != "" {
 		d.Facts = append(d.Facts, fact{"Decided", d.Decided, ""})
 	}

@@ -35,6 +35,14 @@ func (v *viewer) age(t time.Time) string {
 	return long(v.now.Sub(t))
 }
 
+// since is when t was and how long ago that is: 03:00, 4m ago.
+func (v *viewer) since(t time.Time) string {
+	if age := v.age(t); age != "now" {
+		return v.at(t).Text + ", " + age + " ago"
+	}
+	return v.at(t).Text + ", just now"
+}
+
 // long is d as people say it: 4m, 2h 10m, 3d 4h.
 func long(d time.Duration) string {
 	m := int(d / time.Minute)
