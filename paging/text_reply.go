@@ -110,7 +110,11 @@ func EscalatedText(v IncidentView, paged []string) string {
 	if len(paged) == 0 {
 		return v.name() + " goes on: the next person is paged now. Nothing more to do."
 	}
-	return fit(v.name()+" goes on: ", plain(strings.Join(paged, ", ")), " paged now. Nothing more to do.")
+	are := " is"
+	if len(paged) > 1 {
+		are = " are"
+	}
+	return fit(v.name()+" goes on: ", plain(strings.Join(paged, ", ")), are+" paged now. Nothing more to do.")
 }
 
 // NotedText confirms a note.

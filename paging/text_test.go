@@ -99,7 +99,7 @@ func TestEveryOtherTextThatAPersonCanGet(t *testing.T) {
 		"17 db-main was resolved by one 21:05. Nothing to do.":                                                   OverText(v, reader, two),
 		"17 db-main recovered by itself 02:05 UTC. Nothing to do.":                                               OverText(v, tocsin.Person{}, tocsin.Person{}),
 		"17 db-main goes on: the next person is paged now. Nothing more to do.":                                  EscalatedText(v, nil),
-		"17 db-main goes on: three, two paged now. Nothing more to do.":                                          EscalatedText(v, []string{"three", "two"}),
+		"17 db-main goes on: three, two are paged now. Nothing more to do.":                                          EscalatedText(v, []string{"three", "two"}),
 		"Noted on 17 db-main.": NotedText(v),
 		"17 db-main belongs to major 18 eu-west now. Nothing to do here. https://p.example.org/m/7":                            JoinedText(v, m),
 		"No page is open for you. Nothing to do.":                                                                              ListText(nil, VerbAck),

@@ -225,7 +225,7 @@ func (t *turn) claim() {
 // after does, in memory, what a committed turn calls for.
 func (t *turn) after(ctx context.Context, pager *paging.Worker) {
 	for _, a := range t.stopped {
-		pager.Stop(ctx, a.incident, a.major, t.now)
+		pager.Stop(ctx, a.incident, a.major, t.now.Add(-time.Microsecond)) // what this turn itself makes is due now
 	}
 	uncounted(t.claimed)
 	pager.Offer(t.claimed)
