@@ -21,7 +21,6 @@ import (
 type server struct {
 	url     string
 	command []string
-	env     []string
 	ready   string // path that answers 200 once it takes alerts
 	log     string // file that its output goes to
 	headers []string
@@ -109,17 +108,16 @@ func (s *server) launch(ctx context.Context) error {
 		return fmt.Errorf("log: %w", err)
 	}
 	defer log.Close() // the child has its own
-	s.cmd = exec.CommandContext(ctx, s.command[0], s.command[1:]...)
-	s.cmd.Stdout, s.cmd.Stderr = log, log
-	s.cmd.Env = append(os.Environ(), s.env...)
-	err = s.cmd.Start()
+	s.cmd = nil
+	cmd := exec.CommandContext(ctx, s.command[0], s.command[1:]...)
+	cmd.Stdout, cmd.Stderr = log, log
+	err = cmd.Start()
 	if err != nil {
 		return fmt.Errorf("start %s: %w", filepath.Base(s.command[0]), err)
 	}
 	exited := make(chan error, 1)
-	cmd := s.cmd
 	go func() { exited <- cmd.Wait() }()
-	s.exited = exited
+	s.cmd, s.exited = cmd, exited
 	return nil
 }
 
