@@ -145,7 +145,7 @@ func kindOf(name string) kind {
 func event(e *entry, name string, d data) {
 	head, best := kindOf(name), -1
 	for n, s := range d.Steps {
-		if k := kindOf(s.Kind); best < 0 || k.weight > head.weight {
+		if k := kindOf(s.Kind); best < 0 && s.Kind == name || k.weight > head.weight {
 			head, best = k, n
 		}
 	}
