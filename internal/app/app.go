@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"tocsin"
 	"tocsin/config"
 	"tocsin/correlate"
 	"tocsin/ingest"
@@ -191,7 +192,10 @@ func (a *App) claim(ctx context.Context) error {
 	err := a.db.Update(ctx, store.Commands, func(tx *store.Tx) error {
 		var err error
 		a.part, err = tx.Claim(partition, "embedded")
-		return err
+		if err != nil {
+			return err
+		}
+		return a.takeBack(tx)
 	})
 	if err != nil {
 		return fmt.Errorf("claim partition %d: %w", partition, err)
@@ -205,6 +209,29 @@ func (a *App) claim(ctx context.Context) error {
 	}
 	return a.journal.SetFloor(partition, a.part.TouchOffset)
 }
+
+// pagesAfter is how long a page waits that an earlier start had claimed and did not give back: its request may have gone out,
+// and the provider's callback says so, or its list shows it by then.
+const pagesAfter = 10 * time.Second
+
+// takeBack ends the claims of earlier starts: nobody else works on this database, and a lease is for those that still live.
+func (a *App) takeBack(tx *store.Tx) error {
+	soon := a.clock.Now().Add(pagesAfter)
+	left, err := tx.Pages(store.PageFilter{States: []tocsin.PageState{tocsin.PageClaimed, tocsin.PageUnknown}, Limit: claimsTaken})
+	if err != nil {
+		return err
+	}
+	for i := range left {
+		if left[i].ClaimedTo.After(soon) {
+			left[i].ClaimedTo = soon
+		}
+	}
+	_, err = tx.SavePages(left)
+	return err
+}
+
+// claimsTaken is more claims than one process can hold.
+const claimsTaken = 20_000
 
 // correlate loads the state and applies the journal until ctx ends.
 func (a *App) correlate(ctx context.Context) error {

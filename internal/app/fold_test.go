@@ -1,0 +1,366 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tocsin"
+	"tocsin/config"
+	"tocsin/correlate"
+	"tocsin/internal/journal"
+	"tocsin/internal/journal/disk"
+	"tocsin/internal/store"
+	"tocsin/internal/store/sqlite"
+)
+
+// A fold is a second life of everything a journal and its commands say: the same worker, a fresh domain, a fresh database,
+// and nobody who sends. It gets the records in batches of other sizes, and the commands where their after_offset puts them.
+type fold struct {
+	app      *App
+	worker   *correlate.Worker
+	source   *disk.Journal
+	records  *records
+	commands []tocsin.Change
+	r        *rand.Rand
+	oneByOne bool
+	given    int64 // the offset up to which records were handed out
+	end      int64
+	left     []correlate.Record // read, not yet handed out
+	done     chan error
+	once     sync.Once
+}
+
+// isFold reports whether the plant's state is the fold of its journal and its commands: the rows by digest, and who was paged.
+func (p *plant) isFold(live state) bool {
+	p.t.Helper()
+	return foldEquals(p.t, p.config(), p.data(), live, true)
+}
+
+// foldEquals folds the data directory of a tocsin that has ended and compares; live is what the directory says. One by one,
+// each record has a transaction of its own: then everybody is paged whom a batch would have found not to need it any more.
+func foldEquals(t *testing.T, path, data string, live state, oneByOne bool) bool {
+	t.Helper()
+	want, rules, commands := dumpOf(t, data)
+	dir := t.TempDir()
+	f := newFold(t, path, data, filepath.Join(dir, "data"), rules, commands)
+	f.end = live.part.NextOffset // what it had not applied when it ended is for its next start
+	f.oneByOne = oneByOne
+	f.run(t)
+	got, _, _ := dumpOf(t, filepath.Join(dir, "data"))
+	same := true
+	if !bytes.Equal(got, want) {
+		same = false
+		t.Errorf("the state is not the fold of %d records and %d commands:\n%s", f.end, len(commands), firstDifferences(want, got))
+	}
+	again, err := readState(t.Context(), filepath.Join(dir, "data"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if more := without(paged(live.pages), paged(again.pages)); oneByOne && len(more) > 0 {
+		same = false
+		t.Errorf("%d pages are not owed by the fold:\n%s", len(more), strings.Join(more[:min(len(more), 5)], "\n"))
+	}
+	return same
+}
+
+// without returns those of a, which is sorted as b is, that b does not have as often.
+func without(a, b []string) []string {
+	var out []string
+	for _, x := range a {
+		for len(b) > 0 && b[0] < x {
+			b = b[1:]
+		}
+		if len(b) > 0 && b[0] == x {
+			b = b[1:]
+			continue
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+// paged says who is paged about what; notices depend on what has been sent by then, so they are left out.
+func paged(pages []tocsin.Page) []string {
+	var out []string
+	for _, p := range pages {
+		if p.Kind != tocsin.KindNotice {
+			out = append(out, fmt.Sprintf("incident %d major %d: %s to %s by %s, round %d, step %d", p.Incident, p.Major, p.Kind, p.Person, p.Channel, p.Round, p.Step))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// dumpOf returns what store.Digest is the hash of, the rule sets by their hash, and the commands.
+func dumpOf(t *testing.T, data string) (dump []byte, rules func(string) ([]byte, error), commands []tocsin.Change) {
+	t.Helper()
+	db, err := sqlite.Open(filepath.Join(data, "tocsin.db"), sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var b bytes.Buffer
+	err = store.Dump(t.Context(), db, partition, &b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.View(t.Context(), func(tx *store.Tx) error {
+		commands, err = tx.Commands(partition, 0, 0, most)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := map[string][]byte{}
+	rules = func(hash string) ([]byte, error) {
+		if body, ok := kept[hash]; ok {
+			return body, nil
+		}
+		db, err := sqlite.Open(filepath.Join(data, "tocsin.db"), sqlite.Options{})
+		if err != nil {
+			return nil, err
+		}
+		defer db.Close()
+		err = db.View(context.Background(), func(tx *store.Tx) error {
+			kept[hash], err = tx.Rules(hash)
+			return err
+		})
+		return kept[hash], err
+	}
+	return b.Bytes(), rules, commands
+}
+
+// firstDifferences shows the first lines that only one of the two has.
+func firstDifferences(want, got []byte) string {
+	a, b := strings.Split(string(want), "\n"), strings.Split(string(got), "\n")
+	var out strings.Builder
+	shown := 0
+	for n := 0; n < max(len(a), len(b)) && shown < 4; n++ {
+		x, y := at(a, n), at(b, n)
+		if x != y {
+			shown++
+			fmt.Fprintf(&out, "line %d\n  live %s\n  fold %s\n", n, x, y)
+		}
+	}
+	fmt.Fprintf(&out, "%d lines live, %d of the fold", len(a), len(b))
+	return out.String()
+}
+
+func at(lines []string, n int) string {
+	if n < len(lines) {
+		return lines[n]
+	}
+	return "(nothing)"
+}
+
+func newFold(t *testing.T, path, data, fresh string, rules func(string) ([]byte, error), commands []tocsin.Change) *fold {
+	t.Helper()
+	c, problems := config.Load(path)
+	if c == nil {
+		t.Fatal(problems)
+	}
+	c.Storage.Dir, c.Server.Listen = fresh, "127.0.0.1:0"
+	a, err := open(t.Context(), c, path, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fold{app: a, commands: commands, r: rand.New(rand.NewPCG(1, uint64(len(commands)))), done: make(chan error, 1)}
+	f.source, err = disk.Open(filepath.Join(data, "journal"), disk.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader, err := f.source.Read(partition, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.records = a.records(reader)
+	f.records.gap = func(g *journal.GapError) { t.Errorf("gap: %v", g) }
+	f.records.dead = func(offset int64, _ []byte, cause error) { t.Errorf("record %d: %v", offset, cause) }
+	f.records.rules = func(_ context.Context, hash string) (*correlate.Rules, error) {
+		body, err := rules(hash)
+		if err != nil {
+			return nil, err
+		}
+		return correlate.ParseRules(body)
+	}
+	f.worker = correlate.NewWorker(correlate.NewDomain(partition, 1), a.part.Seq, f, &book{a.office, partition, a.part.Epoch},
+		correlate.WorkerOptions{FlushEvents: 1 + f.r.IntN(20_000)})
+	return f
+}
+
+// run folds to the end.
+func (f *fold) run(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ran := make(chan error, 1)
+	go func() { ran <- f.worker.Run(ctx) }()
+	var err error
+	select {
+	case err = <-f.done:
+		cancel()
+		err = errors.Join(err, <-ran)
+	case err = <-ran:
+	}
+	err = errors.Join(err, f.app.listener.Close(), f.app.close(), f.source.Close())
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Next hands out the next records, after the commands that stand before them.
+func (f *fold) Next(ctx context.Context) ([]correlate.Record, error) {
+	reached := int64(-1)
+	err := f.worker.Peek(ctx, func(*correlate.Domain) { _, reached = f.worker.Applied() })
+	if err != nil {
+		return nil, err
+	}
+	for len(f.commands) > 0 && f.commands[0].AfterOffset <= f.given {
+		err = f.command(ctx, f.commands[0])
+		if err != nil {
+			err = fmt.Errorf("command %d (%s of incident %d, major %d) before offset %d, applied %d: %w", f.commands[0].Seq, f.commands[0].Kind,
+				f.commands[0].Incident, f.commands[0].Major, f.commands[0].AfterOffset, reached, err)
+			f.done <- err
+			return nil, err
+		}
+		f.commands = f.commands[1:]
+	}
+	if f.given == f.end {
+		f.once.Do(func() { close(f.done) })
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	if len(f.left) == 0 {
+		f.left, err = f.records.Next(ctx)
+		if err != nil {
+			return nil, err
+		}
+	}
+	f.left = f.left[:min(int64(len(f.left)), f.end-f.left[0].Offset)]
+	n := 1
+	if !f.oneByOne {
+		n += f.r.IntN(len(f.left))
+	}
+	if len(f.commands) > 0 {
+		n = min(n, max(1, int(f.commands[0].AfterOffset-f.left[0].Offset)))
+	}
+	out := f.left[:n]
+	f.left = f.left[n:]
+	f.given = out[n-1].Offset + 1
+	f.turnBack(out[n-1].At)
+	return out, nil
+}
+
+// Tick says that it was done: in a journal of the past all ticks stand already.
+func (f *fold) Tick(context.Context) error { return nil }
+
+// turnBack sets the clock to when something happened.
+func (f *fold) turnBack(to time.Time) {
+	c := f.app.clock
+	c.anchor.Store(to.UnixMicro() - time.Since(c.start).Microseconds())
+}
+
+// command carries out what somebody commanded, at the time when they did.
+func (f *fold) command(ctx context.Context, c tocsin.Change) error {
+	f.turnBack(c.At)
+	var data lineData
+	err := json.Unmarshal(c.Data, &data)
+	if err != nil {
+		return err
+	}
+	return f.app.db.Update(ctx, store.Commands, func(tx *store.Tx) error {
+		t, err := f.app.office.turn(tx, partition)
+		if err != nil {
+			return err
+		}
+		t.now, t.reserve = c.At, nil
+		if c.Major != 0 {
+			m, err := tx.Major(c.Major)
+			if err != nil {
+				return err
+			}
+			_, _, err = t.major(m, c.Kind, c.Actor, data.Note)
+			if err != nil {
+				return err
+			}
+			return t.finish()
+		}
+		i, err := tx.Incident(c.Incident)
+		if err != nil {
+			return err
+		}
+		_, err = t.incident(i, c.Kind, c.Actor, data.Note)
+		if err != nil {
+			return err
+		}
+		return t.finish()
+	})
+}
+
+// soakRules let everything that time does come within seconds: windows, quiet times, ends, holds, rests.
+const soakRules = `
+rules:
+  - {name: pairs, matchers: ['class="pair"'], group_by: [service], window: 1s, reopen: 1s, quiet: 0s, group_wait: 1s, open_when: {alerts: 2}}
+  - {name: each, matchers: ['odd="yes"'], group_by: [], window: 1s, reopen: 0s, quiet: 1s, auto_resolve: 1s}
+  - {name: all, group_by: [service], window: 2s, reopen: 2s, quiet: 1s, auto_resolve: 2s}
+majors:
+  - {name: region, scope: [region], window: 1s, any: {incidents: 3}, hold: 1s, priority: 2, decide_within: 1s, on_timeout: expire, cooldown: 1s, escalation: managers}
+  - {name: hosts, scope: [region], window: 2s, any: {hosts: 4}, priority: 3, action: promote, cooldown: 1s, escalation: managers}
+`
+
+// Whatever was sent and commanded, and however often it was stopped and started: the rows are what a fold of the journal and
+// the commands makes, and a start changes nothing.
+func TestStateIsTheFoldOfJournalAndCommands(t *testing.T) {
+	seed := seedOf(t)
+	p := newPlant(t, soakRules)
+	rounds, length := 3, 4*time.Second
+	if full() {
+		rounds, length = 20, 10*time.Second
+	}
+	r := rand.New(rand.NewPCG(seed, 3))
+	for n := range rounds {
+		p.start()
+		stop := p.load(seed + uint64(n))
+		sleepFor(t, length)
+		if r.IntN(2) == 0 {
+			p.kill()
+			p.start()
+			sleepFor(t, time.Duration(r.Int64N(int64(time.Second))))
+		}
+		go stop()
+		p.terminate()
+		stop()
+		s, err := readState(t.Context(), p.data())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("round %d: %d alerts, %d incidents, %d lines of history, %d pages", n, len(s.alerts), len(s.incidents), len(s.changes), len(s.pages))
+		if !foldEquals(t, p.config(), p.data(), s, n%2 == 0) {
+			keep(t, p.dir)
+			return
+		}
+	}
+}
+
+// keep copies a data directory that a failed run left to where TOCSIN_KEEP says.
+func keep(t *testing.T, dir string) {
+	t.Helper()
+	to := os.Getenv("TOCSIN_KEEP")
+	if to == "" {
+		return
+	}
+	err := os.CopyFS(to, os.DirFS(dir))
+	t.Logf("kept in %s: %v", to, err)
+}
