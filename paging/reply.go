@@ -333,6 +333,8 @@ func VerbFor(v Verb, o Open) (verb Verb, ok bool) {
 	switch v {
 	case VerbAck, VerbResolve, VerbEscalate, VerbTake:
 		return v, true
+	case VerbConfirm, VerbReject:
+		return v, o.Major != 0 // decided already: the answer says by whom
 	}
 	return v, false
 }

@@ -97,7 +97,11 @@ func (o *office) Reply(ctx context.Context, provider string, r paging.Reply) (st
 		if err != nil {
 			return "", err
 		}
-		if !theirs && c.Verb != paging.VerbTake {
+		switch {
+		case theirs:
+		case target.Candidate:
+			return paging.ForbiddenText(paging.MajorView{Scope: target.About, Code: target.Code}), nil
+		case c.Verb != paging.VerbTake:
 			return paging.NotYoursText(target), nil // a code mistyped must not hit what nobody would then look at
 		}
 		return o.act(ctx, person, c, target, in, paging.SMS)
