@@ -132,7 +132,11 @@ func small(shot []byte) ([]byte, error) {
 			seen[img.At(x, y)]++
 		}
 	}
-	colours := slices.SortedFunc(maps.Keys(seen), func(a, b color.Color) int { return seen[b] - seen[a] })
+	weight := func(c color.Color) int { // what has colour counts more than the greys at the edges of letters
+		r, g, b, _ := c.RGBA()
+		return seen[c] * (1 + int(max(r, g, b)-min(r, g, b))>>10)
+	}
+	colours := slices.SortedFunc(maps.Keys(seen), func(a, b color.Color) int { return weight(b) - weight(a) })
 	out := image.NewPaletted(r, colours[:min(256, len(colours))])
 	near := map[color.Color]uint8{}
 	for y := r.Min.Y; y < r.Max.Y; y++ {
