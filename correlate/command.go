@@ -136,7 +136,7 @@ func OnTimeout(m tocsin.Major) string {
 // Absorb takes in a command that was committed outside, as its transaction did. What follows from it in other places
 // (scopes, majors) is decided by the next record or tick, as of the command's time: NextDue asks for one.
 //
-// The Data of a DoReopen is the incident's row as it stood before, in JSON, for one that ended so long ago that it is
+// The Data of a DoReopen has under before the incident's row as it stood then, for one that ended so long ago that it is
 // forgotten here.
 func (d *Domain) Absorb(c tocsin.Change) {
 	if !tocsin.IsCommand(c.Kind) {
@@ -181,8 +181,11 @@ func (d *Domain) absorbIncident(c tocsin.Change) {
 
 // remember takes an incident back into memory that was forgotten; so are its alerts, which have all ended.
 func (d *Domain) remember(c tocsin.Change) *incident {
-	var row tocsin.Incident
-	err := json.Unmarshal(c.Data, &row)
+	var data struct {
+		Before tocsin.Incident `json:"before"`
+	}
+	err := json.Unmarshal(c.Data, &data)
+	row := data.Before
 	if err != nil || row.ID != c.Incident || row.State != tocsin.Settled {
 		return nil
 	}

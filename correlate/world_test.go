@@ -241,7 +241,7 @@ func (w *world) command(at time.Time, kind, by string, incident, majorID int64, 
 	c := tocsin.Change{AfterOffset: w.rows.offset, At: at, Actor: by, Kind: kind, Incident: incident, Major: majorID}
 	if incident != 0 {
 		i := w.rows.incidents[incident]
-		c.Data, _ = json.Marshal(i)
+		c.Data, _ = json.Marshal(map[string]any{"before": i})
 		err := Command(&i, kind, by, at)
 		if err != nil {
 			return err

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -202,7 +203,7 @@ func (s *pageState) UnmarshalText(b []byte) error {
 			return nil
 		}
 	}
-	return bad("query", "state", string(b)+" is none of due, claimed, unknown, sent, delivered, failed, answered, cancelled")
+	return fmt.Errorf("%q is none of due, claimed, unknown, sent, delivered, failed, answered, cancelled", b)
 }
 
 // oncall answers who is on call at one instant.

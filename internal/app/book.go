@@ -141,7 +141,7 @@ func moves(ms []correlate.Move) []store.AlertMove {
 	out := make([]store.AlertMove, len(ms))
 	for i, m := range ms {
 		out[i] = store.AlertMove{
-			ID: m.Alert, Status: m.Status, Severity: m.Severity, Incident: m.Incident, LastAt: m.LastAt, EndsAt: m.EndsAt, Count: m.Count, AsOf: m.AsOf,
+			ID: m.Alert, Status: m.Status, Severity: m.Severity, Incident: m.Incident, LastAt: m.LastAt, EndsAt: m.EndsAt, Count: m.Count, AsOf: m.AsOf, Joined: m.Joined,
 		}
 	}
 	return out

@@ -30,7 +30,8 @@ var layers = []layer{
 	{"correlate", 1},
 	{"paging/gateway", 2}, // what several ways out share
 	{"paging/letter", 2},
-	{"paging/*", 3}, // ways out
+	{"paging/providertest", 4}, // the providers, for tests
+	{"paging/*", 3},            // ways out
 	{"paging", 1},
 	{"schedules", 1},
 	{"internal/journal", 3},
@@ -38,6 +39,7 @@ var layers = []layer{
 	{"internal/api", 4},
 	{"config", 4},
 	{"internal/app", 5},
+	{"internal/client", 1}, // of our API, for commands: it knows nothing of ours
 	{"internal/bench", 6},  // drives the product from outside, as a command does
 	{"parts/partstest", 6}, // only tests use it
 	{"cmd/*", 6},

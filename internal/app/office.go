@@ -148,6 +148,9 @@ func (t *turn) incident(i tocsin.Incident, do, by, note string) (tocsin.Incident
 	a := about{incident: i.ID}
 	l := t.line(a, do, by)
 	l.data.Note = note
+	if do == tocsin.DoReopen {
+		l.data.Before = &before
+	}
 	err = t.tx.PutIncidents([]tocsin.Incident{i})
 	if err == nil && do != tocsin.DoNote {
 		err = t.answered(a, by)

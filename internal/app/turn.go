@@ -49,6 +49,8 @@ type lineData struct {
 	Paging []string   `json:"paging,omitempty"` // who is paged, or why nobody
 	Note   string     `json:"note,omitempty"`   // a person's words
 	Why    string     `json:"why,omitempty"`
+
+	Before *tocsin.Incident `json:"before,omitempty"` // of a re-opened incident: its row, for a correlator that has forgotten it
 }
 
 type lineStep struct {
