@@ -290,7 +290,7 @@ func (t *Tx) core(partition int, status tocsin.Status, keep func(string) string,
 func asRead(s string) string { return s }
 
 // LoadAlerts yields what a correlator must know when it starts: the firing alerts of the partition, then the resolved ones whose
-// incident is open or was resolved after the given time; within each kind ids rise. Key, Word, Summary, About, Annotations, URL and Why are left out, and
+// incident is open or was resolved after the given time, or that ended after it before they were in any; within each kind ids rise. Key, Word, Summary, About, Annotations, URL and Why are left out, and
 // touches are not merged: LoadTouches has them. No other method of t may be called meanwhile.
 func (t *Tx) LoadAlerts(partition int, resolvedAfter time.Time) iter.Seq2[tocsin.Alert, error] {
 	keep := asRead
@@ -311,9 +311,10 @@ func (t *Tx) LoadAlerts(partition int, resolvedAfter time.Time) iter.Seq2[tocsin
 var (
 	loadFiring = "SELECT " + coreColumns.list("") + ` FROM alert WHERE status = 1 AND partition = $1 AND id > $2 AND id <= $3 ORDER BY id`
 
-	loadResolved = "SELECT " + coreColumns.list("a") + ` FROM alert a WHERE a.status = 2 AND a.incident IN (
+	loadResolved = "SELECT " + coreColumns.list("a") + ` FROM alert a WHERE a.status = 2 AND (a.incident IN (
 		SELECT id FROM incident WHERE state IN (1, 2) AND partition = $1
-		UNION SELECT id FROM incident WHERE resolved_at > $2 AND resolved_at > 0 AND partition = $1) ORDER BY a.id`
+		UNION SELECT id FROM incident WHERE resolved_at > $2 AND resolved_at > 0 AND partition = $1)
+		OR a.incident = 0 AND a.last_at > $2 AND a.partition = $1) ORDER BY a.id`
 )
 
 // LoadAlerts is Tx.LoadAlerts on several connections at once: each takes one range of the firing alerts, and gives its alerts
