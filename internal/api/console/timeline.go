@@ -111,11 +111,14 @@ type kind struct {
 	weight           int // the heaviest of what happened in one moment gives the line its words
 }
 
+// heaviest is the weight of what begins something.
+const heaviest = 9
+
 // kinds of events, those of package correlate and of the root package.
 var kinds = []kind{
-	{"opened", "Opened", "bad", 9},
-	{"proposed", "A major candidate", "bad", 9},
-	{"promoted", "A major, by rule", "bad", 9},
+	{"opened", "Opened", "bad", heaviest},
+	{"proposed", "A major candidate", "bad", heaviest},
+	{"promoted", "A major, by rule", "bad", heaviest},
 	{"reopened", "Opened again", "bad", 8},
 	{"recovered", "Recovered", "good", 8},
 	{"lapsed", "Nothing is left of it", "good", 8},
@@ -155,17 +158,22 @@ func event(e *entry, name string, d data) {
 		e.Text = fmt.Sprintf("%d alerts joined", d.Alerts)
 	case head.name == "eased" && d.Ended > 1:
 		e.Text = fmt.Sprintf("%d alerts ended", d.Ended)
-	case best >= 0 && (head.weight == 9 || head.name == "joined") && d.Steps[best].Summary != "":
+	case best >= 0 && (head.weight == heaviest || head.name == "joined") && d.Steps[best].Summary != "":
 		e.Text += ": " + d.Steps[best].Summary
 	}
 	if best >= 0 && e.Why == "" {
 		e.Why = d.Steps[best].Why
 	}
-	if head.weight == 9 && d.Alerts > 0 {
-		e.Steps = append(e.Steps, count(d.Alerts, "more alert")+" in the same moment")
+	rest(e, d, best, head.weight == heaviest)
+}
+
+// rest tells the steps beside the best. Where something began, those that joined it at once are told by their sum.
+func rest(e *entry, d data, best int, began bool) {
+	if began && d.Alerts > 0 {
+		e.Steps, e.More = append(e.Steps, count(d.Alerts, "more alert")+" in the same moment"), 0
 	}
 	for n, s := range d.Steps {
-		if n == best || head.weight == 9 && s.Kind == "joined" {
+		if n == best || began && s.Kind == "joined" {
 			continue
 		}
 		k := kindOf(s.Kind)
@@ -177,8 +185,5 @@ func event(e *entry, name string, d data) {
 			text += " (" + s.Why + ")"
 		}
 		e.Steps = append(e.Steps, text)
-	}
-	if head.weight == 9 && d.Alerts > 0 {
-		e.More = 0 // the sum is said already
 	}
 }
