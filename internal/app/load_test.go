@@ -20,7 +20,8 @@ import (
 // The world that is served in these tests: services, each with its own alerts, team and person, so that no person's limit
 // holds anything up.
 const (
-	services  = 48
+	services  = 72
+	busy      = 36 // of these fail and recover all the time, and people act on them; each of the others fails once, and nobody answers
 	perGroup  = 8 // alerts of one service that an Alertmanager sends
 	perEvents = 2 // and that come as events
 	regions   = 4
@@ -204,6 +205,9 @@ func (o *owner) intent(service, a int, close bool) (intent, bool) {
 	i := intent{key: fmt.Sprintf("%s-s%d-%d", kind, service, a), service: service, severity: "critical", says: fires, odd: service%8 == 3}
 	_, firing := o.fires[i.key]
 	switch n := o.r.IntN(100); {
+	case service >= busy && !firing && (o.events || n >= 2):
+		return i, false
+	case service >= busy: // it goes on
 	case firing && close, firing && n < 8:
 		i.says = resolves
 	case close:
@@ -249,7 +253,7 @@ func (i intent) labels() map[string]string {
 	if i.service%6 == 5 {
 		ls["class"] = "pair"
 	}
-	if i.service%2 == 0 {
+	if i.service%2 == 0 && i.service < busy {
 		ls["region"] = fmt.Sprintf("r%d", i.service/2%regions)
 	}
 	if i.odd {
@@ -357,6 +361,7 @@ func (c *crowd) people(ctx context.Context, r *rand.Rand) {
 			service := 0
 			_, _ = fmt.Sscanf(i.Service, "s%d", &service) // an incident of no service is nobody's: p0's then
 			switch n := r.IntN(100); {
+			case service >= busy:
 			case n < 45:
 				c.command(ctx, url, i.Number, "ack", fmt.Sprintf("p%d", service))
 			case n < 70 && i.Code != 0:
