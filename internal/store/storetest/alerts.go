@@ -178,8 +178,13 @@ func loadAlerts(t *testing.T, open Opener) {
 		return tx.PutAlerts([]tocsin.Alert{of(1, 1, tocsin.Firing), of(2, 1, tocsin.Resolved), of(3, 2, tocsin.Resolved), of(4, 3, tocsin.Resolved),
 			of(5, 3, tocsin.Firing), of(6, 0, tocsin.Firing), of(7, 0, tocsin.Resolved), other})
 	})
+	forgotten := of(9, 0, tocsin.Resolved)
+	forgotten.LastAt = at.Add(-time.Hour)
+	b.update(func(tx *store.Tx) error { return tx.PutAlerts([]tocsin.Alert{forgotten}) })
 	var want []tocsin.Alert
-	for _, a := range []tocsin.Alert{of(1, 1, tocsin.Firing), of(5, 3, tocsin.Firing), of(6, 0, tocsin.Firing), of(2, 1, tocsin.Resolved), of(3, 2, tocsin.Resolved)} {
+	for _, a := range []tocsin.Alert{
+		of(1, 1, tocsin.Firing), of(5, 3, tocsin.Firing), of(6, 0, tocsin.Firing), of(2, 1, tocsin.Resolved), of(3, 2, tocsin.Resolved), of(7, 0, tocsin.Resolved),
+	} {
 		a.Key, a.Word, a.Summary, a.About, a.URL, a.Annotations, a.Why = "", "", "", "", "", nil, tocsin.Why{}
 		want = append(want, a)
 	}
