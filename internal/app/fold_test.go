@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -351,6 +352,38 @@ func TestStateIsTheFoldOfJournalAndCommands(t *testing.T) {
 			keep(t, p.dir)
 			return
 		}
+	}
+}
+
+// A process that was replaced, and does not know it yet, commits nothing more: it ends, and says why.
+func TestAnOwnerThatWasReplacedCommitsNothingAndEnds(t *testing.T) {
+	r := newRig(t)
+	r.until("the state is loaded", func() bool { return r.a.worker.Load() != nil })
+	err := r.a.db.Update(t.Context(), store.Commands, func(tx *store.Tx) error {
+		_, err := tx.Claim(partition, "another")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.event("trigger", "lag", "critical", "db-main")
+	r.until("it has stopped listening", func() bool {
+		c, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
+		if err == nil {
+			c.Close()
+		}
+		return err != nil
+	})
+	err = r.stop()
+	if !errors.Is(err, correlate.ErrLost) {
+		t.Errorf("it ended with %v, want %v", err, correlate.ErrLost)
+	}
+	s, err := readState(t.Context(), filepath.Join(r.dir, "data"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(s.incidents) > 0 || len(s.alerts) > 0 || len(s.pages) > 0 {
+		t.Errorf("it left %d incidents, %d alerts and %d pages behind, want none", len(s.incidents), len(s.alerts), len(s.pages))
 	}
 }
 

@@ -22,8 +22,8 @@ import (
 const (
 	services  = 72
 	busy      = 36 // of these fail and recover all the time, and people act on them; each of the others fails once, and nobody answers
-	perGroup  = 8 // alerts of one service that an Alertmanager sends
-	perEvents = 2 // and that come as events
+	perGroup  = 8  // alerts of one service that an Alertmanager sends
+	perEvents = 2  // and that come as events
 	regions   = 4
 	promToken = "prom-secret"
 )
