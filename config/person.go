@@ -58,7 +58,7 @@ func (r *reader) person(name string, s *section) Person {
 	if n, ok := s.get("phone"); ok {
 		out.Phone = r.phone(n)
 	}
-	out.TimeZone = s.zone("time_zone", "UTC")
+	out.TimeZone = s.zone("UTC")
 	out.Role = s.word("role", "role", "responder", roles...)
 	out.Skills = s.texts("skills")
 	return out
@@ -110,9 +110,9 @@ func (r *reader) phone(n *node) string {
 	return ""
 }
 
-// zone returns the name of a time zone at key.
-func (s *section) zone(key, without string) string {
-	n, ok := s.get(key)
+// zone returns the name of the time zone at time_zone.
+func (s *section) zone(without string) string {
+	n, ok := s.get("time_zone")
 	if !ok {
 		return without
 	}

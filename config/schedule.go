@@ -47,7 +47,7 @@ type Layer struct {
 }
 
 func (r *reader) calendar(name string, s *section) Calendar {
-	out := Calendar{Name: name, TimeZone: s.zone("time_zone", "UTC"), At: s.n.at}
+	out := Calendar{Name: name, TimeZone: s.zone("UTC"), At: s.n.at}
 	for _, n := range s.list("hours") {
 		if v, ok := r.filled(n); ok {
 			out.Hours = r.span(n, v, out.Hours)
@@ -72,7 +72,7 @@ func (r *reader) calendar(name string, s *section) Calendar {
 
 func (r *reader) schedules(s *section, calendars map[string]Calendar) map[string]Schedule {
 	return each(s, "schedules", func(name string, s *section) Schedule {
-		out := Schedule{Name: name, TimeZone: s.zone("time_zone", "UTC"), At: s.n.at}
+		out := Schedule{Name: name, TimeZone: s.zone("UTC"), At: s.n.at}
 		if n, ok := s.get("fallback"); ok {
 			out.Fallback, _ = r.target(n, "person", "team", "schedule", "skill")
 		}
@@ -100,7 +100,7 @@ func (r *reader) schedules(s *section, calendars map[string]Calendar) map[string
 func (r *reader) layer(item *node, name, zone string, calendars map[string]Calendar) Layer {
 	s := r.section(item)
 	defer s.done()
-	out := Layer{Name: s.text("name", name), TimeZone: s.zone("time_zone", zone), At: item.at}
+	out := Layer{Name: s.text("name", name), TimeZone: s.zone(zone), At: item.at}
 	out.Rotation = s.refs("rotation", "person")
 	if n, ok := s.get("rotation"); !ok {
 		s.missing("rotation", "the people who take turns, such as [one, two]")

@@ -127,7 +127,8 @@ func (w *world) anyDays(t *rapid.T, told func() bool, rules ...*Rules) {
 func compiled(t interface {
 	Helper()
 	Fatalf(format string, args ...any)
-}, rs RuleSet) *Rules {
+}, rs RuleSet,
+) *Rules {
 	t.Helper()
 	r, err := rs.Compile()
 	if err != nil {
@@ -326,8 +327,10 @@ func TestNothingIsKeptOfWhatIsOver(t *testing.T) {
 		Apply(d, Record{At: at.Add(2 * time.Hour), Offset: int64(len(rs) + 2)})
 		d.Commit()
 		d.FlushTouches()
-		left := []int{len(d.series), len(d.incidents), len(d.groups), len(d.waiting), len(d.majors), len(d.scopes), len(d.chunks), len(d.ends.slots),
-			len(d.looks.slots), len(d.syms.ids) - 1, len(d.log), len(d.touched), d.firing, d.open, d.early}
+		left := []int{
+			len(d.series), len(d.incidents), len(d.groups), len(d.waiting), len(d.majors), len(d.scopes), len(d.chunks), len(d.ends.slots),
+			len(d.looks.slots), len(d.syms.ids) - 1, len(d.log), len(d.touched), d.firing, d.open, d.early,
+		}
 		if slices.Max(left) > 0 {
 			t.Fatalf("left over: %v\n%s", left, dump(d, true))
 		}

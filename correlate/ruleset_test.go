@@ -2,7 +2,6 @@ package correlate
 
 import (
 	"errors"
-
 	"strings"
 	"testing"
 	"time"
@@ -130,7 +129,8 @@ func TestCompileNamesEveryMistake(t *testing.T) {
 		Enrich: []Enrich{{Matchers: []string{"{"}}},
 		Rules: []Rule{
 			{Name: "a", Matchers: []string{"x=~'('"}, Rules: []Rule{{Name: "b", Window: new(-time.Second)}, {Name: "b"}}},
-			{Name: "a"}, {Name: "unmatched"},
+			{Name: "a"},
+			{Name: "unmatched"},
 		},
 		Majors: []MajorRule{{Name: "m", Hold: -1}, {Name: "m", Scope: []string{"x"}, Matchers: []string{"="}}},
 	}.Compile()

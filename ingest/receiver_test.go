@@ -80,8 +80,10 @@ func parseTexts(_ context.Context, m *Message) error {
 			m.Refuse(i, "text", "is bad")
 			continue
 		}
-		m.Events = append(m.Events, tocsin.Event{Source: m.Source.Name, Key: key, Fingerprint: tocsin.FingerprintOf(m.Scope, key),
-			Status: tocsin.Firing, Severity: tocsin.Error, Summary: key})
+		m.Events = append(m.Events, tocsin.Event{
+			Source: m.Source.Name, Key: key, Fingerprint: tocsin.FingerprintOf(m.Scope, key),
+			Status: tocsin.Firing, Severity: tocsin.Error, Summary: key,
+		})
 	}
 	m.Scan.End()
 	return m.Scan.Err()
@@ -213,8 +215,10 @@ func TestWhatCannotBeMadeDurableIsNeverAnswered2xx(t *testing.T) {
 func TestADryRunStoresNothing(t *testing.T) {
 	const want = `{"alerts":[{"status":"firing","severity":"error","summary":"a","about":"","key":"a","fingerprint":"FP","labels":{}}],"control":null}`
 	fingerprint := tocsin.FingerprintOf("one", "a").String()
-	for path, dry := range map[string]bool{"/?dry_run=1": true, "/?dry_run=true": true, "/?dry_run": true, "/?x=%zz&dry_run=1": true,
-		"/?dry_run=0": false, "/?dry_run=false": false, "/?x=dry_run": false, "/": false} {
+	for path, dry := range map[string]bool{
+		"/?dry_run=1": true, "/?dry_run=true": true, "/?dry_run": true, "/?x=%zz&dry_run=1": true,
+		"/?dry_run=0": false, "/?dry_run=false": false, "/?x=dry_run": false, "/": false,
+	} {
 		b := newBench(t, Options{}, Limit{})
 		w := b.postTo(path, []byte(`["a"]`))
 		got := strings.TrimSpace(strings.ReplaceAll(w.Body.String(), fingerprint, "FP"))

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -112,8 +113,10 @@ func TestTextsAreReadAsTheyWereMeant(t *testing.T) {
 
 // FuzzScanner holds the Scanner to jsontext: the same bodies are taken, and the same is read from them.
 func FuzzScanner(f *testing.F) {
-	for _, seed := range []string{"", "[]", `{"a":"b"}`, `[{"labels":{"a":"\u00e4\"x"},"n":[1,2.5e3,null,true]}]`, `{"a":1,"a":2}`, "[\"a\xff\"]", `["\ud800\udc00"]`,
-		`"12345678\\"`, `[1,]`, `[1e400]`, "{\"a\"\t:\r\n1 , \"b\":[ ] }", `["\ud800"]`, "\"\x1f\"", `["aaaaaaa\`, `{"":""}`, `[[[[]]]]`, `{"a":{"b":{"b":1}}}`} {
+	for _, seed := range []string{
+		"", "[]", `{"a":"b"}`, `[{"labels":{"a":"\u00e4\"x"},"n":[1,2.5e3,null,true]}]`, `{"a":1,"a":2}`, "[\"a\xff\"]", `["\ud800\udc00"]`,
+		`"12345678\\"`, `[1,]`, `[1e400]`, "{\"a\"\t:\r\n1 , \"b\":[ ] }", `["\ud800"]`, "\"\x1f\"", `["aaaaaaa\`, `{"":""}`, `[[[[]]]]`, `{"a":{"b":{"b":1}}}`,
+	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -185,7 +188,7 @@ func byTokens(body []byte) (string, error) {
 			values++
 		}
 		tok, err := d.ReadToken()
-		if err == io.EOF && values == 2 {
+		if errors.Is(err, io.EOF) && values == 2 {
 			return out.String(), nil
 		}
 		if err == nil && values > 1 {

@@ -98,7 +98,7 @@ func Speakable(s string, n int) string {
 	r := []rune(s)
 	var b strings.Builder
 	for i, c := range r {
-		var before, after rune = ' ', ' '
+		before, after := ' ', ' '
 		if i > 0 {
 			before = r[i-1]
 		}

@@ -1,6 +1,7 @@
 package paging_test
 
 import (
+	"context"
 	"fmt"
 	"net/http/httptest"
 	"os"
@@ -8,8 +9,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"context"
 
 	"tocsin"
 	"tocsin/paging"

@@ -60,8 +60,8 @@ func (r *Rota) pieces(from, to time.Time) iter.Seq[piece] {
 		var last piece
 		for t := from; t.Before(to); {
 			p := piece{from: t.UTC(), to: to.UTC()}
-			until := int64(never)
-			p.layer, p.who, until = w.step(t)
+			layer, who, until := w.step(t)
+			p.layer, p.who = layer, who
 			if until != never {
 				if end := time.Unix(until, 0); end.Before(to) {
 					p.to = end.UTC()

@@ -44,16 +44,24 @@ func TestSamples(t *testing.T) {
 		"prometheus-firing.json": {
 			Source: "prometheus", Key: `{alertname="HighErrorRate",instance="10.1.2.3:8080",service="checkout",severity="page"}`,
 			Status: tocsin.Firing, Severity: tocsin.Critical, Word: "page", Summary: "5% of requests fail", About: "10.1.2.3:8080",
-			Labels: tocsin.Labels{{Name: "alertname", Value: "HighErrorRate"}, {Name: "instance", Value: "10.1.2.3:8080"},
-				{Name: "service", Value: "checkout"}, {Name: "severity", Value: "page"}},
+			Labels: tocsin.Labels{
+				{Name: "alertname", Value: "HighErrorRate"},
+				{Name: "instance", Value: "10.1.2.3:8080"},
+				{Name: "service", Value: "checkout"},
+				{Name: "severity", Value: "page"},
+			},
 			Annotations: tocsin.Labels{{Name: "summary", Value: "5% of requests fail"}},
 			URL:         "http://prom:9090/graph?g0.expr=x", StartsAt: minutes(15).Add(123e6), EndsAt: minutes(19).Add(123e6),
 		},
 		"vmalert-firing.json": {
 			Source: "prometheus", Key: `{alertgroup="node",alertname="DiskRunsOutOfSpace",instance="db3:9100",severity="critical"}`,
 			Status: tocsin.Firing, Severity: tocsin.Critical, Word: "critical", Summary: "Disk of db3 full in 4h", About: "db3:9100",
-			Labels: tocsin.Labels{{Name: "alertgroup", Value: "node"}, {Name: "alertname", Value: "DiskRunsOutOfSpace"},
-				{Name: "instance", Value: "db3:9100"}, {Name: "severity", Value: "critical"}},
+			Labels: tocsin.Labels{
+				{Name: "alertgroup", Value: "node"},
+				{Name: "alertname", Value: "DiskRunsOutOfSpace"},
+				{Name: "instance", Value: "db3:9100"},
+				{Name: "severity", Value: "critical"},
+			},
 			Annotations: tocsin.Labels{{Name: "summary", Value: "Disk of db3 full in 4h"}},
 			URL:         "http://vmalert:8880/vmalert/alert?group_id=1&alert_id=2", StartsAt: minutes(15), EndsAt: minutes(19),
 		},

@@ -33,11 +33,13 @@ var now = time.Date(2026, 3, 2, 10, 16, 0, 0, time.UTC)
 func newSources(t testing.TB) *ingest.Sources {
 	t.Helper()
 	sources, err := ingest.NewSources([]ingest.Source{
-		{Name: "legacy", Kind: ingest.PagerDuty, Severity: map[string]tocsin.Severity{"sev-a": tocsin.Critical}, Labels: tocsin.Labels{{Name: "site", Value: "eu"}},
+		{
+			Name: "legacy", Kind: ingest.PagerDuty, Severity: map[string]tocsin.Severity{"sev-a": tocsin.Critical}, Labels: tocsin.Labels{{Name: "site", Value: "eu"}},
 			Keys: []ingest.RoutingKey{
 				{Hash: ingest.HashToken(key), Labels: tocsin.Labels{{Name: "service", Value: "checkout"}}},
 				{Hash: ingest.HashToken(other)},
-			}},
+			},
+		},
 		{Name: "gatus", Kind: ingest.PagerDuty, Keys: []ingest.RoutingKey{{Hash: ingest.HashToken(gatus)}}},
 	})
 	if err != nil {
@@ -74,10 +76,19 @@ func TestSamples(t *testing.T) {
 			Source: "legacy", Key: "srv01/HTTP", Fingerprint: fingerprint("legacy", key, "srv01/HTTP"), Status: tocsin.Firing, Severity: tocsin.Info, Word: "info",
 			Summary: "PING OK - Packet loss = 0%, RTA = 1.41 ms; Host 'acme-andromeda-sv1-c40 :: 179.21.24.50' is DOWN",
 			About:   "monitoringtool:cloudvendor:central-region-dc-01:852559987:cluster/api-stats-prod-003",
-			Labels: tocsin.Labels{{Name: "class", Value: "deploy"}, {Name: "component", Value: "postgres"}, {Name: "group", Value: "prod-datapipe"},
-				{Name: "load avg", Value: "0.75"}, {Name: "ping time", Value: "1500ms"}, set[0], set[1]},
-			Annotations: tocsin.Labels{{Name: "client", Value: "Sample Monitoring Service"}, {Name: "image_1", Value: "https://example.com/a.png"},
-				{Name: "link_1", Value: "graph https://example.com/"}},
+			Labels: tocsin.Labels{
+				{Name: "class", Value: "deploy"},
+				{Name: "component", Value: "postgres"},
+				{Name: "group", Value: "prod-datapipe"},
+				{Name: "load avg", Value: "0.75"},
+				{Name: "ping time", Value: "1500ms"},
+				set[0], set[1],
+			},
+			Annotations: tocsin.Labels{
+				{Name: "client", Value: "Sample Monitoring Service"},
+				{Name: "image_1", Value: "https://example.com/a.png"},
+				{Name: "link_1", Value: "graph https://example.com/"},
+			},
 			URL: "https://monitoring.example.com", StartsAt: time.Date(2026, 3, 2, 8, 42, 58, 315e6, time.UTC),
 		},
 		"acknowledge.json": {

@@ -121,8 +121,10 @@ var allowed = [...]string{
 // compile compiles one expression; item and index stand for something only where there is a list.
 func compile(text string, list bool) (*vm.Program, error) {
 	check := &checker{list: list}
-	options := []expr.Option{expr.Env(env{}), expr.AsAny(), expr.DisableAllBuiltins(), expr.MaxNodes(maxNodes), expr.Patch(check),
-		expr.Function("join", join, new(func([]any, string) string), new(func([]string, string) string))}
+	options := []expr.Option{
+		expr.Env(env{}), expr.AsAny(), expr.DisableAllBuiltins(), expr.MaxNodes(maxNodes), expr.Patch(check),
+		expr.Function("join", join, new(func([]any, string) string), new(func([]string, string) string)),
+	}
 	for _, name := range allowed {
 		options = append(options, expr.EnableBuiltin(name))
 	}

@@ -80,17 +80,24 @@ func TestTheMappingSaysWhereThingsAre(t *testing.T) {
 			Key: "disk/db1", Status: tocsin.Resolved, Severity: tocsin.Error, Summary: "disk/db1", About: "db1", Labels: tocsin.Labels{{Name: "host", Value: "db1"}},
 		}},
 		"only a key": {Mapping{Key: "body.id"}, `{"id":7}`, tocsin.Event{Key: "7", Status: tocsin.Firing, Severity: tocsin.Error, Summary: "7", About: "7"}},
-		"a body that is a text": {Mapping{Key: "body", StartsAt: "1772446535"}, `"down"`, tocsin.Event{Key: "down", Status: tocsin.Firing, Severity: tocsin.Error, Summary: "down", About: "down",
-			StartsAt: time.Unix(1772446535, 0).UTC()}},
+		"a body that is a text": {Mapping{Key: "body", StartsAt: "1772446535"}, `"down"`, tocsin.Event{
+			Key: "down", Status: tocsin.Firing, Severity: tocsin.Error, Summary: "down", About: "down",
+			StartsAt: time.Unix(1772446535, 0).UTC(),
+		}},
 		"a monitor that is down": {uptimeKuma, sample(t, "uptime-kuma-down.json"), tocsin.Event{
 			Key: "monitor/29", Status: tocsin.Firing, Severity: tocsin.Error, Summary: "[Shop] [🔴 Down] getaddrinfo ENOTFOUND shop.example.com", About: "Shop",
 			Labels:      tocsin.Labels{{Name: "env", Value: "prod"}, {Name: "monitor", Value: "shop"}},
 			Annotations: tocsin.Labels{{Name: "codes", Value: "200-299"}, {Name: "detail", Value: "getaddrinfo ENOTFOUND shop.example.com"}},
 			URL:         "https://shop.example.com/health", StartsAt: time.Date(2026, 3, 2, 10, 15, 35, 527e6, time.UTC),
 		}},
-		"an incident of a cloud": {Mapping{Key: "body.incident.incident_id", Severity: "body.incident.metadata.system_labels.severity", StartsAt: "body.incident.started_at"},
-			sample(t, "gcp-incident-5xx.json"), tocsin.Event{Key: "prod-5xx-123", Status: tocsin.Firing, Severity: tocsin.Critical, Word: "critical", Summary: "prod-5xx-123", About: "prod-5xx-123",
-				StartsAt: time.Unix(0, 0).UTC()}},
+		"an incident of a cloud": {
+			Mapping{Key: "body.incident.incident_id", Severity: "body.incident.metadata.system_labels.severity", StartsAt: "body.incident.started_at"},
+			sample(t, "gcp-incident-5xx.json"),
+			tocsin.Event{
+				Key: "prod-5xx-123", Status: tocsin.Firing, Severity: tocsin.Critical, Word: "critical", Summary: "prod-5xx-123", About: "prod-5xx-123",
+				StartsAt: time.Unix(0, 0).UTC(),
+			},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, err := parsed(t, tc.mapping, tc.body)
@@ -312,8 +319,10 @@ func TestTheDoorSaysWhatBecameOfABatch(t *testing.T) {
 			tocsin.FingerprintOf("scripts", "a").String() + `","labels":{}}],"control":null}`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			sources, err := ingest.NewSources([]ingest.Source{source(t, Mapping{Each: "body", Key: "item.id"}),
-				{Name: "prometheus", Kind: ingest.Alertmanager, Tokens: []ingest.Token{ingest.HashToken("prom-secret")}}})
+			sources, err := ingest.NewSources([]ingest.Source{
+				source(t, Mapping{Each: "body", Key: "item.id"}),
+				{Name: "prometheus", Kind: ingest.Alertmanager, Tokens: []ingest.Token{ingest.HashToken("prom-secret")}},
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -345,8 +354,11 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add([]byte(`{"check":"disk","host":"db1","state":"bad","level":"warn","message":"full","app":"shop","items":[1,{"id":"x"},null]}`))
 	var sources []ingest.Source
-	for _, m := range []Mapping{scripts(), {Each: "body.items ?? []", Key: "item?.id ?? index", StartsAt: "item.at", Annotations: map[string]string{"a": "join(item.l, body.s)"}},
-		{Key: "string(body)", Summary: "body.summary ?? body.text", Labels: map[string]string{"a": "body[0]", "b": "body.a.b + 1", "c": "first(body)"}}} {
+	for _, m := range []Mapping{
+		scripts(),
+		{Each: "body.items ?? []", Key: "item?.id ?? index", StartsAt: "item.at", Annotations: map[string]string{"a": "join(item.l, body.s)"}},
+		{Key: "string(body)", Summary: "body.summary ?? body.text", Labels: map[string]string{"a": "body[0]", "b": "body.a.b + 1", "c": "first(body)"}},
+	} {
 		sources = append(sources, source(f, m))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {

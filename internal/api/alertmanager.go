@@ -449,7 +449,9 @@ func (s *Server) amStatus(w http.ResponseWriter, _ *http.Request) error {
 		Uptime  stamp   `json:"uptime"`
 		Version version `json:"versionInfo"`
 	}{
-		cluster{"tocsin", []struct{}{}, "disabled"}, config{amConfig(s.receiverNames())}, stamp(s.began),
+		cluster{"tocsin", []struct{}{}, "disabled"},
+		config{amConfig(s.receiverNames())},
+		stamp(s.began),
 		version{Branch: "tocsin", GoVersion: runtime.Version(), Revision: "tocsin " + s.Version, Version: amVersion},
 	})
 }

@@ -134,8 +134,10 @@ func TestCommands(t *testing.T) {
 		{"a note changes nothing", "note", `{"note":"on it"}`, one, 200, acked},
 		{"a person resolves", "resolve", ``, one, 200, closed},
 		{"resolved by the same person again", "resolve", `{"by":"one"}`, "", 200, closed},
-		{"resolved by another person again", "resolve", `{"by":"two"}`, "", 409,
-			`{"type":"about:blank","title":"Conflict","status":409,"detail":"it is resolved, by one since 08:00:00","state":"resolved","by":"one"}`},
+		{
+			"resolved by another person again", "resolve", `{"by":"two"}`, "", 409,
+			`{"type":"about:blank","title":"Conflict","status":409,"detail":"it is resolved, by one since 08:00:00","state":"resolved","by":"one"}`,
+		},
 	} {
 		head := []string{"Authorization", "Bearer robot-secret"}
 		if step.cookie != "" {

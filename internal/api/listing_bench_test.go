@@ -38,8 +38,10 @@ func (b *bench) many(n, incidents int) {
 		var list []tocsin.Incident
 		for k := from; k < min(from+batch, incidents); k++ {
 			ls := tocsin.NewLabels(map[string]string{"service": fmt.Sprintf("service-%d", k%1000), "region": "eu-west"})
-			list = append(list, tocsin.Incident{ID: int64(k + 1), State: tocsin.Triggered, Title: "Disk will be full", Rule: "everything", Labels: ls, Severity: tocsin.Warning,
-				Priority: 4, Escalation: "platform", OpenedAt: start, NewestAt: start, Open: 1, Alerts: 1})
+			list = append(list, tocsin.Incident{
+				ID: int64(k + 1), State: tocsin.Triggered, Title: "Disk will be full", Rule: "everything", Labels: ls, Severity: tocsin.Warning,
+				Priority: 4, Escalation: "platform", OpenedAt: start, NewestAt: start, Open: 1, Alerts: 1,
+			})
 		}
 		b.update(func(tx *store.Tx) error { return tx.PutIncidents(list) })
 	}

@@ -90,7 +90,7 @@ func dieOnSecond(log *slog.Logger) {
 	log.Info("stopping", "grace", grace)
 	go func() {
 		<-again
-		os.Exit(1) //nolint:revive // told twice
+		os.Exit(1)
 	}()
 }
 

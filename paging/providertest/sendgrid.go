@@ -2,6 +2,7 @@ package providertest
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -141,7 +142,7 @@ func (s *SendGrid) Signed(address string, at time.Time, events ...Event) (*http.
 	if err != nil {
 		return nil, fmt.Errorf("sign events: %w", err)
 	}
-	req, err := http.NewRequest(http.MethodPost, address, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, address, bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("events to %q: %w", address, err)
 	}

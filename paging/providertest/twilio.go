@@ -1,6 +1,7 @@
 package providertest
 
 import (
+	"context"
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/xml"
@@ -265,7 +266,7 @@ func (t *Twilio) SMS(address, from, to, text string) (*http.Request, error) {
 
 // Signed returns a callback to address as Twilio signs it. It is ready for a client and for a handler alike.
 func (t *Twilio) Signed(address string, form url.Values) (*http.Request, error) {
-	req, err := http.NewRequest(http.MethodPost, address, strings.NewReader(form.Encode()))
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, address, strings.NewReader(form.Encode()))
 	if err != nil {
 		return nil, fmt.Errorf("callback to %q: %w", address, err)
 	}

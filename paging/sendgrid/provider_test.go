@@ -43,8 +43,10 @@ func provider(t testing.TB, d *providertest.SendGrid) *sendgrid.Provider {
 }
 
 func mail() paging.Message {
-	return paging.Message{ID: "p-1", Channel: paging.Email, To: "one@example.org", Person: tocsin.Person{Full: "Person One"}, Subject: "CRIT db-main\r\nBcc: all@example.org",
-		Text: "replication lag <b>340s</b>\nhost db-1", Link: "https://tocsin.example.org/p/x?y=1&z=2", CanAnswer: true}
+	return paging.Message{
+		ID: "p-1", Channel: paging.Email, To: "one@example.org", Person: tocsin.Person{Full: "Person One"}, Subject: "CRIT db-main\r\nBcc: all@example.org",
+		Text: "replication lag <b>340s</b>\nhost db-1", Link: "https://tocsin.example.org/p/x?y=1&z=2", CanAnswer: true,
+	}
 }
 
 func TestEveryMailIsAsTheAPIDescribesIt(t *testing.T) { // P18

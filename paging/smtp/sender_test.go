@@ -120,8 +120,10 @@ func (s *server) talk(c net.Conn, done chan struct{}) {
 }
 
 func message() paging.Message {
-	return paging.Message{ID: "p/1 x", Channel: paging.Email, To: "one@example.org", Person: tocsin.Person{Full: "Person One"}, Priority: 1,
-		Subject: "CRIT db-main\r\nBcc: all@example.org", Text: "lag ünter 340s", Link: "https://tocsin.example.org/p/x", CanAnswer: true}
+	return paging.Message{
+		ID: "p/1 x", Channel: paging.Email, To: "one@example.org", Person: tocsin.Person{Full: "Person One"}, Priority: 1,
+		Subject: "CRIT db-main\r\nBcc: all@example.org", Text: "lag ünter 340s", Link: "https://tocsin.example.org/p/x", CanAnswer: true,
+	}
 }
 
 func sender(t *testing.T, addr string, o smtp.Options) *smtp.Sender {

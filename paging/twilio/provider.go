@@ -290,7 +290,7 @@ func (r *request) SendRequest(method, rawURL string, data url.Values, headers ma
 	} else if len(data) > 0 {
 		rawURL += "?" + data.Encode()
 	}
-	req, err := http.NewRequest(method, rawURL, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(r.ctx, method, rawURL, strings.NewReader(body))
 	if err != nil {
 		r.err = fmt.Errorf("nothing was sent: %w", err)
 		return nil, r.err

@@ -237,8 +237,7 @@ type history struct {
 // readAll reads from an offset to the end that there is now.
 func readAll(t testing.TB, j journal.Journal, from int64) history {
 	t.Helper()
-	h, err := history{}, error(nil)
-	h, err = readTo(j, from)
+	h, err := readTo(j, from)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -64,6 +64,9 @@ func touchesMerge(t *testing.T, open Opener) {
 			return err
 		}
 		moved, err := tx.Alert(2)
+		if err != nil {
+			return err
+		}
 		equal(t, "alert after its row was written", moved, want)
 		move.Joined, want.Why.Joined = "returned", "returned"
 		err = tx.MoveAlerts([]store.AlertMove{move})
@@ -175,8 +178,10 @@ func loadAlerts(t *testing.T, open Opener) {
 		if err != nil {
 			return err
 		}
-		return tx.PutAlerts([]tocsin.Alert{of(1, 1, tocsin.Firing), of(2, 1, tocsin.Resolved), of(3, 2, tocsin.Resolved), of(4, 3, tocsin.Resolved),
-			of(5, 3, tocsin.Firing), of(6, 0, tocsin.Firing), of(7, 0, tocsin.Resolved), other})
+		return tx.PutAlerts([]tocsin.Alert{
+			of(1, 1, tocsin.Firing), of(2, 1, tocsin.Resolved), of(3, 2, tocsin.Resolved), of(4, 3, tocsin.Resolved),
+			of(5, 3, tocsin.Firing), of(6, 0, tocsin.Firing), of(7, 0, tocsin.Resolved), other,
+		})
 	})
 	forgotten := of(9, 0, tocsin.Resolved)
 	forgotten.LastAt = at.Add(-time.Hour)

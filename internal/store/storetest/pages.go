@@ -272,8 +272,10 @@ func cancelPages(t *testing.T, open Opener) {
 func timersOnce(t *testing.T, open Opener) {
 	b := begin(t, open)
 	timers := []store.Timer{
-		{Kind: store.TimerStep, Incident: 1, DueAt: at, Round: 1, Step: 2, Data: "x"}, {Kind: store.TimerAckOut, Incident: 1, DueAt: at.Add(time.Hour)},
-		{Kind: store.TimerDecide, Major: 1, DueAt: at.Add(-time.Second), Partition: 3}, {Kind: store.TimerStep, Incident: 2, DueAt: at},
+		{Kind: store.TimerStep, Incident: 1, DueAt: at, Round: 1, Step: 2, Data: "x"},
+		{Kind: store.TimerAckOut, Incident: 1, DueAt: at.Add(time.Hour)},
+		{Kind: store.TimerDecide, Major: 1, DueAt: at.Add(-time.Second), Partition: 3},
+		{Kind: store.TimerStep, Incident: 2, DueAt: at},
 	}
 	b.update(func(tx *store.Tx) error { return tx.AddTimers(timers) })
 	b.view(func(tx *store.Tx) error {

@@ -140,9 +140,11 @@ func roundTrips(t *testing.T, open Opener) {
 		majors := distinct(anyMajor, func(m tocsin.Major) int64 { return m.ID }).Draw(rt, "majors")
 		pages := distinct(anyPage, func(p tocsin.Page) string { return p.ID }).Draw(rt, "pages")
 		data := json.RawMessage(`{"note":"` + name.Draw(rt, "note") + `"}`)
-		part := store.Part{Epoch: 1, Owner: "one", NextOffset: big.Draw(rt, "next"), TouchOffset: big.Draw(rt, "touch"), SeenAt: instant.Draw(rt, "seen"),
+		part := store.Part{
+			Epoch: 1, Owner: "one", NextOffset: big.Draw(rt, "next"), TouchOffset: big.Draw(rt, "touch"), SeenAt: instant.Draw(rt, "seen"),
 			NextAlert: big.Draw(rt, "next alert"), NextIncident: big.Draw(rt, "next incident"), NextMajor: big.Draw(rt, "next major"),
-			Rules: text.Draw(rt, "rules"), Fold: none(rapid.SliceOf(rapid.Byte()).Draw(rt, "fold"))}
+			Rules: text.Draw(rt, "rules"), Fold: none(rapid.SliceOf(rapid.Byte()).Draw(rt, "fold")),
+		}
 		changes := []tocsin.Change{{AfterOffset: 4, At: at, Actor: text.Draw(rt, "actor"), Kind: tocsin.DoNote, Incident: big.Draw(rt, "incident"), Data: data}}
 		b.update(func(tx *store.Tx) error {
 			locked, err := tx.Lock(0)
