@@ -157,7 +157,7 @@ type listing struct {
 	q         amQuery
 	now       time.Time
 	after     int64            // the id of the last alert that was read
-	receivers map[int64]string // by incident
+	receivers map[paged]string // names of receivers
 	some      bool             // whether any alert has been written
 	parsed    []tocsin.Label
 	out       []byte
@@ -165,7 +165,7 @@ type listing struct {
 }
 
 func (s *Server) listing(ctx context.Context, q amQuery) *listing {
-	return &listing{s: s, ctx: ctx, q: q, now: s.Now(), receivers: map[int64]string{}}
+	return &listing{s: s, ctx: ctx, q: q, now: s.Now(), receivers: map[paged]string{}}
 }
 
 // A chunk is some alerts as they were read, each with its receiver.
@@ -227,8 +227,9 @@ func (l *listing) read(most int) (c chunk) {
 			}
 			c.rows = append(c.rows, a)
 		}
-		return l.learn(tx, &c)
+		return nil
 	})
+	l.learn(&c)
 	if c.err != nil || len(c.rows) == 0 {
 		return c
 	}
@@ -237,38 +238,33 @@ func (l *listing) read(most int) (c chunk) {
 	return c
 }
 
-// knownReceivers bounds how many incidents' receivers a listing remembers.
+// knownReceivers bounds how many names a listing remembers.
 const knownReceivers = 20_000
 
 // learn finds out which escalations the incidents of the rows are paged by.
-func (l *listing) learn(tx *store.Tx, c *chunk) error {
+func (l *listing) learn(c *chunk) {
 	if len(l.receivers) > knownReceivers {
 		clear(l.receivers)
 	}
 	c.receivers = make([]string, len(c.rows))
 	for n := range c.rows {
-		id := c.rows[n].Incident
-		name, known := l.receivers[id]
+		row := &c.rows[n]
+		if row.Incident == 0 {
+			c.receivers[n] = receiverName("")
+			continue
+		}
+		by := paged{row.Escalation, row.Team, row.Service}
+		name, known := l.receivers[by]
 		if !known {
-			var incident tocsin.Incident
-			if id != 0 {
-				var err error
-				incident, err = tx.Incident(id)
-				if err != nil && !errors.Is(err, store.ErrNotFound) {
-					return err
-				}
-			}
-			name = ""
-			if incident.ID != 0 {
-				name = l.s.Receiving(incident)
-			}
-			name = receiverName(name)
-			l.receivers[id] = name
+			name = receiverName(l.s.Receiving(tocsin.Incident{ID: row.Incident, Escalation: by.escalation, Team: by.team, Service: by.service}))
+			l.receivers[by] = name
 		}
 		c.receivers[n] = name
 	}
-	return nil
 }
+
+// paged is what decides by which escalation an incident is paged.
+type paged struct{ escalation, team, service string }
 
 // refresh takes in what repeats said that the store does not know yet.
 func (l *listing) refresh(rows []store.RawAlert) {
@@ -372,7 +368,7 @@ func (g *grouping) begin() (bool, error) {
 	g.current, g.after, g.room = i.ID, 0, min(max(i.Open+1, groupRoom), amChunk)
 	// The incident's own index finds fewer than those of the filter.
 	g.q.index = store.AlertFilter{Status: tocsin.Firing, Incident: i.ID}
-	g.receivers = map[int64]string{i.ID: name}
+	g.receivers = map[paged]string{{i.Escalation, i.Team, i.Service}: name}
 	return true, nil
 }
 

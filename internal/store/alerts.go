@@ -142,6 +142,9 @@ type RawAlert struct {
 	Status        tocsin.Status
 	Incident      int64
 	IncidentState tocsin.IncidentState // 0: in none
+	Escalation    string               // the incident's, as is Team and Service
+	Team          string
+	Service       string
 	Fingerprint   tocsin.Fingerprint
 	Source        string
 	Labels        string // a JSON object, names in order
@@ -168,6 +171,7 @@ func (t *Tx) RawAlerts(f AlertFilter) iter.Seq2[RawAlert, error] {
 				ID: r.Int(0), Partition: int(r.Int(1)), Status: tocsin.Status(r.Int(2)), Incident: r.Int(3), Source: r.Text(5),
 				StartsAt: r.Time(6), LastAt: r.Time(7), EndsAt: r.Time(8), asOf: r.Int(9), Labels: r.Text(10), URL: r.Text(11),
 				Annotations: r.Text(12), IncidentState: tocsin.IncidentState(r.Int(13)),
+				Escalation: r.Text(14), Team: r.Text(15), Service: r.Text(16),
 			}
 			copy(a.Fingerprint[:], r.Bytes(4))
 			batch = append(batch, a)
@@ -187,7 +191,7 @@ func (t *Tx) RawAlerts(f AlertFilter) iter.Seq2[RawAlert, error] {
 }
 
 const rawAlerts = `SELECT a.id, a.partition, a.status, a.incident, a.fingerprint, a.source, a.starts_at, a.last_at, a.ends_at, a.as_of,
-	a.labels, a.url, a.annotations, i.state
+	a.labels, a.url, a.annotations, i.state, i.escalation, i.team, i.service
 	FROM alert a LEFT JOIN incident i ON i.id = a.incident%s ORDER BY a.id LIMIT $%d`
 
 // where returns the conditions of f on table a. Their wording follows the partial indexes; a + before a column keeps its index out of it, where
