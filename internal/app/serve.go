@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	_ "time/tzdata" // machines without a zone database answer the same
 
@@ -80,6 +81,8 @@ func Serve(ctx context.Context, o ServeOptions) error {
 	if o.Ready != nil {
 		o.Ready(a.listener.Addr().String())
 	}
+	floor := newHeapFloor()
+	defer runtime.KeepAlive(floor)
 	return a.run(ctx)
 }
 
