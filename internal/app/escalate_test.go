@@ -98,6 +98,10 @@ func TestWhenNobodyAnswersEverybodyIsPagedInTheOrderThatTheFileSays(t *testing.T
 			t.Errorf("%s to %s rang %s early", w.channel, w.person, early)
 		}
 	}
+	err := r.stop()
+	if err != nil {
+		t.Error(err)
+	}
 	if len(got) > len(want) {
 		t.Errorf("%d rings, want %d", len(got), len(want))
 	}

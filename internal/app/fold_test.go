@@ -214,12 +214,17 @@ func (f *fold) run(t *testing.T) {
 		cancel()
 		err = errors.Join(err, <-ran)
 	case err = <-ran:
+	case <-time.After(foldFor):
+		t.Fatalf("the fold has not come to its end after %s: it is at offset %d of %d", foldFor, f.given, f.end)
 	}
 	err = errors.Join(err, f.app.listener.Close(), f.app.close(), f.source.Close())
 	if err != nil {
 		t.Fatal(err)
 	}
 }
+
+// foldFor bounds a fold; a worker tries for ever.
+const foldFor = 3 * time.Minute
 
 // Next hands out the next records, after the commands that stand before them.
 func (f *fold) Next(ctx context.Context) ([]correlate.Record, error) {
@@ -384,6 +389,85 @@ func TestAnOwnerThatWasReplacedCommitsNothingAndEnds(t *testing.T) {
 	}
 	if len(s.incidents) > 0 || len(s.alerts) > 0 || len(s.pages) > 0 {
 		t.Errorf("it left %d incidents, %d alerts and %d pages behind, want none", len(s.incidents), len(s.alerts), len(s.pages))
+	}
+}
+
+func TestAReceiveTimeNeverFallsFromOneRecordToTheNext(t *testing.T) {
+	r := newRig(t)
+	r.until("the state is loaded", func() bool { return r.a.worker.Load() != nil })
+	now := r.a.clock.Now()
+	for _, at := range []time.Time{now.Add(time.Minute), now} { // the second was accepted first, and written last
+		rec := journal.Record{Kind: journal.Tick, Writer: 1, Seq: 1, At: at}
+		_, err := r.a.journal.Append(t.Context(), partition, journal.Entry{At: at, Payload: rec.Append(nil)})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	reader, err := r.a.journal.Read(partition, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	defer func() { _ = r.stop() }() // what it says of its end is not what this is about
+	records := r.a.records(reader)
+	var before time.Time
+	for n := 0; n < 3; { // the rules of the start, and these
+		rs, err := records.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, rec := range rs {
+			if rec.At.Before(before) {
+				t.Errorf("record %d was received at %s, the one before at %s", n, rec.At, before)
+			}
+			before = rec.At
+			n++
+		}
+	}
+}
+
+// What had ended shortly before the process did is taken back by what was accepted then, however long nobody ran.
+func TestALongSilenceDoesNotChangeWhatARecordBeforeItMeans(t *testing.T) {
+	r := newRig(t)
+	r.event("trigger", "lag", "critical", "db-main")
+	r.until("there is an incident", func() bool { return len(r.incidents()) == 1 })
+	r.event("resolve", "lag", "critical", "db-main")
+	r.until("it has ended", func() bool { return r.incidents()[0].State == "resolved" })
+	err := r.stop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := readState(t.Context(), filepath.Join(r.dir, "data"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, problems := config.Load(r.config())
+	if c == nil {
+		t.Fatal(problems)
+	}
+	a, err := open(t.Context(), c, r.config(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := tocsin.Event{Source: "legacy", Key: "lag", Fingerprint: s.alerts[0].Fingerprint, Status: tocsin.Firing, Severity: tocsin.Critical, Summary: "replication lag"}
+	_, err = a.intake.Accept(t.Context(), "legacy", []tocsin.Event{again})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.clock.anchor.Add((12 * time.Hour).Microseconds()) // and only then does anybody run
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- a.run(ctx) }()
+	r.url = "http://" + a.listener.Addr().String()
+	r.until("the record is applied", func() bool { w := a.worker.Load(); return w != nil && a.lag() == 0 })
+	if is := r.incidents(); len(is) != 1 || is[0].State != "triggered" {
+		t.Errorf("incidents %+v, want the one of before, triggered again", is)
+	}
+	cancel()
+	err = <-ended
+	if err != nil {
+		t.Error(err)
 	}
 }
 
