@@ -77,10 +77,11 @@ func open(ctx context.Context, c *config.Config, path string, log *slog.Logger) 
 	if err != nil {
 		return nil, fmt.Errorf("storage.dir %s: %w", dir, err)
 	}
-	a.db, err = sqlite.Open(filepath.Join(dir, "tocsin.db"), sqlite.Options{Log: log})
+	db, err := sqlite.Open(filepath.Join(dir, "tocsin.db"), sqlite.Options{Log: log})
 	if err != nil {
 		return nil, fmt.Errorf("storage.dir %s: %w", dir, err)
 	}
+	a.db = db
 	now, err := a.db.Now(ctx)
 	if err != nil {
 		return nil, err

@@ -43,6 +43,17 @@ func newStory(t *testing.T, edits ...string) *rig {
 	return r
 }
 
+// restart stops this tocsin as an operator does, and starts it on what its file says now.
+func (r *rig) restart() {
+	r.t.Helper()
+	err := r.stop()
+	if err != nil {
+		r.t.Fatalf("stop: %v", err)
+	}
+	r.start()
+	r.stop = sync.OnceValue(r.stop)
+}
+
 // A phone is one person's, as they see it.
 type phone struct {
 	r      *rig
@@ -290,4 +301,13 @@ func (r *rig) taken(operation string) (last providertest.Request) {
 		}
 	}
 	return last
+}
+
+func amJSON(t *testing.T, alerts ...am) string {
+	t.Helper()
+	b, err := json.Marshal(alerts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
