@@ -67,11 +67,15 @@ func (v verdict) unless(not bool) verdict {
 
 // line is the row in Markdown, said when it was measured.
 func (r row) line(day string) string {
+	said := r.verdict.String()
 	if r.disturbed > tolerated {
 		r.spread += fmt.Sprintf(" (others used up to %.1f cores)", r.disturbed)
+		if r.verdict != unjudged {
+			said += ", disturbed"
+		}
 	}
 	number := strings.TrimRight(r.id, "abc")
-	cells := []string{r.id, r.what, r.peer, r.must, r.aim, r.measured, strings.Trim(r.spread, " ,/"), r.verdict.String(), "`go run ./internal/bench -only " + number + "`", day}
+	cells := []string{r.id, r.what, r.peer, r.must, r.aim, r.measured, strings.Trim(r.spread, " ,/"), said, "`go run ./internal/bench -only " + number + "`", day}
 	return "| " + strings.Join(cells, " | ") + " |"
 }
 

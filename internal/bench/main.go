@@ -67,7 +67,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	dir := f.String("dir", "", "folder for the servers' data, on a real disk; the system's temporary folder when empty")
 	binary := f.String("binary", "", "measure this binary instead of building ./cmd/tocsin")
 	rounds := f.Int("rounds", 0, "rounds of each comparison; 0: 3, with -quick 1")
-	patience := f.Duration("patience", 5*time.Minute, "how long to wait in all for a quiet machine")
+	patience := f.Duration("patience", 3*time.Minute, "how long to wait in all for a quiet machine")
 	if err := f.Parse(args); err != nil {
 		return 2
 	}

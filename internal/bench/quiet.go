@@ -13,7 +13,7 @@ const (
 	quietCheck = 400 * time.Millisecond
 )
 
-// undisturbed does a run, again while others use the machine. When none of the tries was undisturbed, the least disturbed one
+// undisturbed does a run, again while others use the machine and there is patience left. When none of the tries was undisturbed, the least disturbed one
 // counts, and the row says so.
 func undisturbed[T any](ctx context.Context, b *bench, name string, run func() (T, share, error)) (best T, err error) {
 	least := share{other: -1}
@@ -32,14 +32,11 @@ func undisturbed[T any](ctx context.Context, b *bench, name string, run func() (
 		if s.other <= tolerated {
 			break
 		}
-		again := "done again"
-		if try == tries-1 || b.quick {
-			again = "the least disturbed run counts"
-		}
-		b.say("   %s: others used %.2f cores: dropped, %s", name, s.other, again)
-		if b.quick {
+		if try == tries-1 || b.quick || b.patience <= 0 {
+			b.say("   %s: others used %.2f cores: the least disturbed of %d runs counts", name, s.other, try+1)
 			break
 		}
+		b.say("   %s: others used %.2f cores: dropped, done again", name, s.other)
 	}
 	b.disturbed = max(b.disturbed, least.other)
 	return best, nil
