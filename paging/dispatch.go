@@ -15,6 +15,7 @@ const (
 	lanes      = 4
 	quickRetry = 200 * time.Millisecond // after nothing was sent, before the same provider is tried once more
 	patience   = 2 * time.Second        // a preferred provider that is ready within this long is waited for
+	notYet     = 5 * time.Second        // a page that is perhaps needed again is looked at again
 	inMemory   = 10 * time.Second       // a wait longer than this goes back to the Book
 	maxUnknown = 3                      // sends of one page whose outcome was unknown, before it is shown as failed
 	idleFor    = 5 * time.Second        // a goroutine without work ends after this long
@@ -416,6 +417,10 @@ func (w *Worker) missed(j *job, r *route, err error) *Fate {
 func (w *Worker) unwritten(t task, err error) {
 	now := time.Now()
 	j := t.job
+	if errors.Is(err, ErrNotYet) {
+		w.skip(t, again(j.page, now.Add(notYet)))
+		return
+	}
 	if errors.Is(err, ErrStale) {
 		w.skip(t, cancelled(j.page, now))
 		return

@@ -18,6 +18,9 @@ import (
 // or a callback has already told what became of it.
 var ErrStale = errors.New("nobody needs this page any more")
 
+// ErrNotYet is Compose's answer for a page whose incident has recovered, but perhaps not for good: it is given back.
+var ErrNotYet = errors.New("nobody needs this page now, but perhaps again")
+
 // ErrStopped means that the worker has ended.
 var ErrStopped = errors.New("the pager has stopped")
 
@@ -27,7 +30,7 @@ type Book interface {
 	// It re-checks that the incident still wants them. A page that was claimed before and whose claim has lapsed, or that
 	// stood unknown, comes with State PageUnknown: its request may have gone out. All others come as PageClaimed.
 	Claim(ctx context.Context, free map[string]int, lease time.Duration) ([]tocsin.Page, error)
-	// Compose writes the page's text from the present state. ErrStale: nobody needs it any more.
+	// Compose writes the page's text from the present state. ErrStale: nobody needs it any more. ErrNotYet: perhaps again.
 	Compose(ctx context.Context, p tocsin.Page) (Message, error)
 	// Save records fates in one commit. A fate with another Token than the row's is skipped, and no fate lowers a state.
 	Save(ctx context.Context, fates []Fate) error

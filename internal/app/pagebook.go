@@ -62,6 +62,9 @@ func (b *pagebook) composeIncident(tx *store.Tx, s *setup, p tocsin.Page, m *pag
 	if err != nil {
 		return err
 	}
+	if i.State == tocsin.Settled && i.ResolvedBy == tocsin.ByItself && b.clock.Now().Sub(i.ResolvedAt) < store.RecoveryLasts {
+		return paging.ErrNotYet
+	}
 	if i.State != tocsin.Triggered || i.Major != 0 {
 		return paging.ErrStale
 	}
@@ -250,7 +253,7 @@ func (t *turn) fire(m store.Timer) error {
 }
 
 func (t *turn) fireStep(m store.Timer, i tocsin.Incident) error {
-	if i.State == tocsin.Settled && i.ResolvedBy == tocsin.ByItself && t.now.Sub(i.ResolvedAt) < longestQuiet {
+	if i.State == tocsin.Settled && i.ResolvedBy == tocsin.ByItself && t.now.Sub(i.ResolvedAt) < store.RecoveryLasts {
 		m.ID, m.DueAt = 0, t.now.Add(stepLooksAgain) // it may come back as if nothing had been
 		t.timers = append(t.timers, m)
 		return nil
@@ -267,10 +270,7 @@ func (t *turn) fireStep(m store.Timer, i tocsin.Incident) error {
 	return t.walk(w, t.line(about{incident: i.ID}, tocsin.ChangePaged, "timer"))
 }
 
-const (
-	longestQuiet   = 10 * time.Minute // after this a recovery lasts, whatever the rule's quiet was: its all-clear has come
-	stepLooksAgain = 5 * time.Second
-)
+const stepLooksAgain = 5 * time.Second
 
 func (t *turn) fireMajor(m store.Timer) error {
 	x, err := t.tx.Major(m.Major)

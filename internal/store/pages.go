@@ -118,12 +118,26 @@ type candidate struct {
 	incident      tocsin.IncidentState
 	incidentMajor int64
 	major         tocsin.MajorState
+	resolvedBy    string
+	resolvedAt    time.Time
 }
 
 func scanCandidate(r Row) (candidate, error) {
 	p, err := scanPage(r)
 	n := len(pageColumns)
-	return candidate{p, tocsin.IncidentState(r.Int(n)), r.Int(n + 1), tocsin.MajorState(r.Int(n + 2))}, err
+	return candidate{p, tocsin.IncidentState(r.Int(n)), r.Int(n + 1), tocsin.MajorState(r.Int(n + 2)), r.Text(n + 3), r.Time(n + 4)}, err
+}
+
+// RecoveryLasts is how long after it recovered by itself an incident's pages are kept back, not cancelled: it may come back as if
+// nothing had been. When the rule's own quiet is over, which is sooner, they are cancelled.
+const RecoveryLasts = 10 * time.Minute
+
+// keepBack is for how long a page is kept back at a time.
+const keepBack = 5 * time.Second
+
+// recovering reports whether the page's incident has recovered, but perhaps not for good.
+func (c *candidate) recovering(now time.Time) bool {
+	return c.page.Kind == tocsin.KindPage && c.incident == tocsin.Settled && c.resolvedBy == tocsin.ByItself && now.Sub(c.resolvedAt) < RecoveryLasts
 }
 
 // needless says why nobody needs the page any more at the time now, and "" when somebody does.
@@ -144,7 +158,7 @@ func (c *candidate) needless(now time.Time) string {
 }
 
 var (
-	selectCandidates = "SELECT " + pageColumns.list("p") + `, i.state, i.major, m.state
+	selectCandidates = "SELECT " + pageColumns.list("p") + `, i.state, i.major, m.state, i.resolved_by, i.resolved_at
 		FROM page p LEFT JOIN incident i ON i.id = p.incident LEFT JOIN major m ON m.id = p.major `
 	selectDue    = selectCandidates + `WHERE p.state = 1 AND p.channel = $1 AND p.lane = $2 AND p.due_at <= $3 ORDER BY p.due_at LIMIT $4`
 	selectLapsed = selectCandidates + `WHERE p.state IN (2, 3) AND p.channel = $1 AND p.claimed_to < $2 ORDER BY p.claimed_to LIMIT $3`
@@ -152,12 +166,16 @@ var (
 
 const claimPage = `UPDATE page SET state = $1, claimed_to = $2, token = $3, attempts = $4 WHERE id = $5 AND token = $6 AND state = $7`
 
+const keepBackPage = `UPDATE page SET due_at = CASE WHEN state = 1 THEN $1 ELSE due_at END, claimed_to = CASE WHEN state = 1 THEN claimed_to ELSE $1 END
+	WHERE id = $2 AND token = $3 AND state = $4`
+
 const dropPage = `UPDATE page SET state = 8, ended_at = $1, error = $2 WHERE id = $3 AND token = $4 AND state = $5`
 
 // ClaimPages takes up to limit[channel] pages of each channel that are due at now, for lease: the urgent lanes first, in each
 // the longest due first. Before these come pages whose claim has lapsed: their worker died or was too slow.
 //
-// A page that nobody needs any more, or that has expired, is cancelled on the way, with the reason as its Error. A claimed page has
+// A page that nobody needs any more, or that has expired, is cancelled on the way, with the reason as its Error; one whose incident
+// has recovered, but perhaps not for good, is kept back. A claimed page has
 // state PageClaimed, and Attempts counts this attempt already. One whose claim lapsed after an attempt has state PageUnknown, in the row too: it may
 // have gone out, so look it up at its provider before anything is sent. Tokens are token, or the page's last token plus one where that is greater.
 func (t *Tx) ClaimPages(now time.Time, lease time.Duration, limit map[string]int, token int64) ([]tocsin.Page, error) {
@@ -211,6 +229,14 @@ func (t *Tx) claimEach(b *pageClaim, found []candidate) (claimed, dropped int, e
 	for i := range found {
 		p := found[i].page
 		before, fence := p.State, p.Token
+		if found[i].recovering(b.now) {
+			n, err := t.exec("keep back page "+p.ID, keepBackPage, micros(b.now.Add(keepBack)), p.ID, fence, int(before))
+			if err != nil {
+				return claimed, dropped, err
+			}
+			dropped += int(n)
+			continue
+		}
 		if reason := found[i].needless(b.now); reason != "" {
 			if before != tocsin.PageDue && p.Attempts > 0 {
 				reason += "; what became of its last attempt is not known"

@@ -135,6 +135,21 @@ func claimNeeds(t *testing.T, open Opener) {
 	})
 }
 
+func claimKeptBack(t *testing.T, open Opener) {
+	b := withPages(t, open, page("p1"))
+	put := func(change func(*tocsin.Incident)) {
+		i := incident(1)
+		change(&i)
+		b.update(func(tx *store.Tx) error { return tx.PutIncidents([]tocsin.Incident{i}) })
+	}
+	put(func(i *tocsin.Incident) {
+		i.State, i.ResolvedBy, i.ResolvedAt = tocsin.Settled, tocsin.ByItself, at.Add(time.Minute)
+	})
+	equal(t, "claimed while it has recovered", ids(b.take(at.Add(time.Minute), 10)), []string{})
+	put(func(*tocsin.Incident) {})
+	equal(t, "claimed when it came back", ids(b.take(at.Add(time.Minute+5*time.Second), 10)), []string{"p1"})
+}
+
 func claimLapses(t *testing.T, open Opener) {
 	later := page("later")
 	later.DueAt = at.Add(time.Hour)

@@ -26,6 +26,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Opener) {
 		"a view sees one state to its end":                            viewIsOneState,
 		"a page is claimed once by many claimers":                     claimOnce,
 		"a page is claimed only while somebody needs it":              claimNeeds,
+		"a page is kept back, not lost, while its incident has recovered and may come back":              claimKeptBack,
 		"a lapsed claim comes back as unknown":                        claimLapses,
 		"pages go by lane, then by the time they are due":             claimOrder,
 		"a page that ended stays so unless it is answered":            savePages,
