@@ -331,7 +331,7 @@ majors:
 func TestStateIsTheFoldOfJournalAndCommands(t *testing.T) {
 	seed := seedOf(t)
 	p := newPlant(t, soakRules)
-	rounds, length := 3, 4*time.Second
+	rounds, length := 2, 3*time.Second
 	if full() {
 		rounds, length = 20, 10*time.Second
 	}

@@ -312,7 +312,7 @@ func (p *plant) auditPages(s state, out *audit, fail failing) {
 		paged, fates := false, ""
 		for _, row := range s.pages {
 			if row.Incident == id && row.Kind == tocsin.KindPage && newest[id].Sub(row.DueAt) < 50*time.Millisecond {
-				fates += fmt.Sprintf("; %s %s made %s: %s %s", row.Channel, row.ID, made(row.ID).Format(time.TimeOnly), row.State, row.Error)
+				fates += fmt.Sprintf("; %s %s made %s: %s %s", row.Channel, row.ID, madeAt(row.ID).Format(time.TimeOnly), row.State, row.Error)
 				paged = paged || slices.ContainsFunc(sent[row.ID], func(q providertest.Request) bool { return q.ID != "" })
 			}
 		}
@@ -322,7 +322,7 @@ func (p *plant) auditPages(s state, out *audit, fail failing) {
 	}
 	for _, a := range p.ledger.acks {
 		for _, row := range s.pages {
-			if row.Incident != a.incident || row.Kind != tocsin.KindPage || made(row.ID).After(a.at) {
+			if row.Incident != a.incident || row.Kind != tocsin.KindPage || madeAt(row.ID).After(a.at) {
 				continue
 			}
 			for _, q := range sent[row.ID] {
@@ -360,12 +360,11 @@ func (p *plant) auditSends(id string, qs []providertest.Request, out *audit, fai
 	}
 }
 
-// made is when a page was decided on: its id says so.
-func made(page string) time.Time {
+// madeAt is when a page was decided on, in whole milliseconds: its id says so.
+func madeAt(page string) time.Time {
 	id, err := uuid.Parse(page)
 	if err != nil {
 		return time.Time{}
 	}
-	sec, nsec := id.Time().UnixTime()
-	return time.Unix(sec, nsec)
+	return time.Unix(id.Time().UnixTime())
 }
