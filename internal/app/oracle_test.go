@@ -291,8 +291,8 @@ func (p *plant) auditPages(s state, out *audit, fail failing) {
 	newest := map[int64]time.Time{}
 	for _, row := range s.pages {
 		rows[row.ID] = row
-		if row.Kind == tocsin.KindPage && row.DueAt.After(newest[row.Incident]) {
-			newest[row.Incident] = row.DueAt
+		if row.Kind == tocsin.KindPage && madeAt(row.ID).After(newest[row.Incident]) {
+			newest[row.Incident] = madeAt(row.ID)
 		}
 		if p.ledger.delivered[row.ID] && row.State < tocsin.PageDelivered {
 			fail(&out.lost, "page %s is %s, but its provider's report of the delivery was answered 2xx", row.ID, row.State)
@@ -311,7 +311,7 @@ func (p *plant) auditPages(s state, out *audit, fail failing) {
 		}
 		paged, fates := false, ""
 		for _, row := range s.pages {
-			if row.Incident == id && row.Kind == tocsin.KindPage && newest[id].Sub(row.DueAt) < 50*time.Millisecond {
+			if row.Incident == id && row.Kind == tocsin.KindPage && newest[id].Sub(madeAt(row.ID)) < 50*time.Millisecond {
 				fates += fmt.Sprintf("; %s %s made %s: %s %s", row.Channel, row.ID, madeAt(row.ID).Format(time.TimeOnly), row.State, row.Error)
 				paged = paged || slices.ContainsFunc(sent[row.ID], func(q providertest.Request) bool { return q.ID != "" })
 			}
