@@ -172,7 +172,7 @@ func (d *Domain) propose(sc *scope, now tocsin.Measures) {
 		d.looks.set(m, 0)
 	})
 	d.setOver(sc, 0)
-	why := fmt.Sprintf("%s over %s in %s", said(now), said(limits), short(r.Window))
+	why := fmt.Sprintf("%s over %s in %s", Said(now), Said(limits), short(r.Window))
 	if r.Action == "promote" {
 		m.State, m.Phase, m.DecidedAt, m.DecidedBy = tocsin.Confirmed, "identify", moment(d.now), "rule "+r.Name
 		d.say(Effect{Kind: Promoted, Major: m.ID, Summary: m.Title, Why: why})
@@ -194,7 +194,8 @@ func scopeText(ls tocsin.Labels) string {
 	return strings.Join(vs, ", ")
 }
 
-func said(m tocsin.Measures) string {
+// Said is m in words, such as 25 hosts, 5 services; what is 0 is left out.
+func Said(m tocsin.Measures) string {
 	var s []string
 	for _, x := range []struct {
 		n    int
@@ -245,7 +246,7 @@ func (d *Domain) follow(sc *scope) {
 	if p != m.Peak {
 		d.saveMajor(m)
 		m.Peak = p
-		d.say(Effect{Kind: Grew, Major: m.ID, Summary: m.Title, Why: "now " + said(now)})
+		d.say(Effect{Kind: Grew, Major: m.ID, Summary: m.Title, Why: "now " + Said(now)})
 	}
 	if m.State == tocsin.Proposed && len(sc.incidents) == 0 {
 		d.saveMajor(m)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -91,8 +92,9 @@ func (r *rig) start() {
 	done := make(chan error, 1)
 	go func() { done <- a.run(ctx) }()
 	r.a, r.url = a, "http://"+a.listener.Addr().String()
-	r.stop = func() error { cancel(); return <-done }
-	r.t.Cleanup(func() { cancel() })
+	stop := sync.OnceValue(func() error { cancel(); return <-done })
+	r.stop = stop
+	r.t.Cleanup(func() { _ = stop() }) // the folder goes only after its last file is closed
 }
 
 // event posts a PagerDuty event and fails unless it is accepted.

@@ -76,6 +76,8 @@ func (b *pagebook) composeIncident(tx *store.Tx, s *setup, p tocsin.Page, m *pag
 		if err != nil {
 			return err
 		}
+		_, why := s.plan.Choose(i.Escalation, i.Team, i.Service)
+		v.Why = fmt.Sprintf("rule %s grouped it by %s; %s.", i.Rule, i.Key, why)
 		m.Link = s.signed(b.secret, p)
 		v.Link, v.CanReply = "", false // answered by that link: nobody reads what is mailed back
 	}
@@ -99,6 +101,7 @@ func (b *pagebook) composeMajor(tx *store.Tx, s *setup, p tocsin.Page, m *paging
 		if err != nil {
 			return err
 		}
+		v.Why = fmt.Sprintf("rule %s asks for %s.", x.Rule, correlate.Said(x.Limits))
 		m.Link = s.signed(b.secret, p)
 		v.Link, v.CanReply = "", false
 	}
