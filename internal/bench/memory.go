@@ -78,27 +78,27 @@ type revival struct {
 	share          share
 }
 
-// revive kills t and starts it again.
-func (t *server) revive(ctx context.Context, open int64) (r revival, err error) {
+// revive kills s and starts it again.
+func (s *server) revive(ctx context.Context, open int64) (r revival, err error) {
 	began := time.Now()
-	err = t.kill()
+	err = s.kill()
 	if err != nil {
 		return r, err
 	}
 	r.gone = time.Since(began)
 	began = time.Now()
-	err = t.launch(ctx)
+	err = s.launch(ctx)
 	if err != nil {
 		return r, err
 	}
-	before := used(t.pid())
-	c, err := newClient("POST", t.url+"/api/v2/alerts", t.headers...)
+	before := used(s.pid())
+	c, err := newClient("POST", s.url+"/api/v2/alerts", s.headers...)
 	if err != nil {
 		return r, err
 	}
 	defer c.close()
 	known := prometheus("memory", 1000)
-	err = t.await(ctx, time.Minute, func() bool {
+	err = s.await(ctx, time.Minute, func() bool {
 		status, err := c.do(known.body(nil, time.Now(), []int64{0}), time.Second)
 		return err == nil && status == http.StatusOK
 	})
@@ -106,13 +106,13 @@ func (t *server) revive(ctx context.Context, open int64) (r revival, err error) 
 		return r, fmt.Errorf("wait until it accepts: %w", err)
 	}
 	r.accepts = time.Since(began)
-	err = t.await(ctx, 3*time.Minute, func() bool {
-		_, body, err := fetch(t.url+"/readyz", time.Second)
+	err = s.await(ctx, 3*time.Minute, func() bool {
+		_, body, err := fetch(s.url+"/readyz", time.Second)
 		if err != nil || !strings.Contains(string(body), `"correlate":"ok"`) {
 			time.Sleep(10 * time.Millisecond)
 			return false
 		}
-		got, ok := t.metric(openMetric)
+		got, ok := s.metric(openMetric)
 		return ok && int64(got) == open
 	})
 	if err != nil {
@@ -120,7 +120,7 @@ func (t *server) revive(ctx context.Context, open int64) (r revival, err error) 
 		return r, fmt.Errorf("wait until %d alerts are open again, %.0f are: %w", open, got, err)
 	}
 	r.whole = time.Since(began)
-	r.share = before.until(used(t.pid()))
-	r.memory, r.peak = memoryOf(t.pid())
+	r.share = before.until(used(s.pid()))
+	r.memory, r.peak = memoryOf(s.pid())
 	return r, nil
 }

@@ -111,7 +111,7 @@ func probeHTTP(ctx context.Context, long time.Duration) (perCPU float64, err err
 	go func() { done <- srv.Serve(l) }()
 	defer func() {
 		err = errors.Join(err, srv.Close())
-		<-done
+		_ = <-done // always that it was closed
 	}()
 	s := &server{url: "http://" + l.Addr().String()}
 	before := cpuOf(os.Getpid(), false)

@@ -25,7 +25,8 @@ type server struct {
 	log     string // file that its output goes to
 	headers []string
 	cmd     *exec.Cmd
-	exited  chan error
+	exited  chan struct{} // closed once it has ended; then ended says how
+	ended   error
 }
 
 // tocsin writes settings to a folder of its own under name and returns the server they are for; it does not run yet. Settings
@@ -115,8 +116,8 @@ func (s *server) launch(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start %s: %w", filepath.Base(s.command[0]), err)
 	}
-	exited := make(chan error, 1)
-	go func() { exited <- cmd.Wait() }()
+	exited := make(chan struct{})
+	go func() { s.ended = cmd.Wait(); close(exited) }()
 	s.cmd, s.exited = cmd, exited
 	return nil
 }
@@ -132,9 +133,8 @@ func (s *server) await(ctx context.Context, d time.Duration, done func() bool) e
 			return nil
 		}
 		select {
-		case err := <-s.exited:
-			s.exited <- err
-			return fmt.Errorf("%s has ended: %w\n%s", filepath.Base(s.command[0]), errors.Join(err, errEnded), s.lastWords())
+		case <-s.exited:
+			return fmt.Errorf("%s has ended: %w\n%s", filepath.Base(s.command[0]), errors.Join(s.ended, errEnded), s.lastWords())
 		case <-ctx.Done():
 			return fmt.Errorf("not within %v: %w\n%s", d, ctx.Err(), s.lastWords())
 		case <-time.After(2 * time.Millisecond):
