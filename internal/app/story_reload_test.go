@@ -106,7 +106,8 @@ func TestAReloadPutsOtherRulesProvidersAndTokensInForce(t *testing.T) {
 func providertestTwilio(t *testing.T) (d struct {
 	*providertest.Twilio
 	base string
-}) {
+},
+) {
 	t.Helper()
 	tw, err := providertest.NewTwilio(accountID, "other-secret")
 	if err != nil {

@@ -116,7 +116,7 @@ func (s *server) revive(ctx context.Context, open int64) (r revival, err error) 
 		return ok && int64(got) == open
 	})
 	if err != nil {
-		got, _ := t.metric(openMetric)
+		got, _ := s.metric(openMetric)
 		return r, fmt.Errorf("wait until %d alerts are open again, %.0f are: %w", open, got, err)
 	}
 	r.whole = time.Since(began)
