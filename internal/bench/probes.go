@@ -107,11 +107,14 @@ func probeHTTP(ctx context.Context, long time.Duration) (perCPU float64, err err
 		return 0, fmt.Errorf("http: %w", err)
 	}
 	srv := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), ReadHeaderTimeout: time.Second}
-	done := make(chan error, 1)
-	go func() { done <- srv.Serve(l) }()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = srv.Serve(l) // always that it was closed
+	}()
 	defer func() {
 		err = errors.Join(err, srv.Close())
-		_ = <-done // always that it was closed
+		<-done
 	}()
 	s := &server{url: "http://" + l.Addr().String()}
 	before := cpuOf(os.Getpid(), false)
