@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -124,6 +125,18 @@ func distinct[T any, K ~int64 | ~string](g *rapid.Generator[T], key func(T) K) *
 	})
 }
 
+// eachReads reads each of want again and checks it.
+func eachReads[T any](check func(what string, got, want any), want []T, read func(T) (T, error)) error {
+	for _, w := range want {
+		got, err := read(w)
+		if err != nil {
+			return err
+		}
+		check(fmt.Sprintf("%T", w), got, w)
+	}
+	return nil
+}
+
 // roundTrips puts whole values, some over others, and reads them back.
 func roundTrips(t *testing.T, open Opener) {
 	b := begin(t, open)
@@ -169,34 +182,11 @@ func roundTrips(t *testing.T, open Opener) {
 		b.view(func(tx *store.Tx) error {
 			p, err := tx.Part(0)
 			check("part", p, part)
-			for _, want := range alerts {
-				got, err := tx.Alert(want.ID)
-				if err != nil {
-					return err
-				}
-				check("alert", got, want)
-			}
-			for _, want := range incidents {
-				got, err := tx.Incident(want.ID)
-				if err != nil {
-					return err
-				}
-				check("incident", got, want)
-			}
-			for _, want := range majors {
-				got, err := tx.Major(want.ID)
-				if err != nil {
-					return err
-				}
-				check("major", got, want)
-			}
-			for _, want := range pages {
-				got, err := tx.Page(want.ID)
-				if err != nil {
-					return err
-				}
-				check("page", got, want)
-			}
+			err = errors.Join(err,
+				eachReads(check, alerts, func(a tocsin.Alert) (tocsin.Alert, error) { return tx.Alert(a.ID) }),
+				eachReads(check, incidents, func(i tocsin.Incident) (tocsin.Incident, error) { return tx.Incident(i.ID) }),
+				eachReads(check, majors, func(m tocsin.Major) (tocsin.Major, error) { return tx.Major(m.ID) }),
+				eachReads(check, pages, func(p tocsin.Page) (tocsin.Page, error) { return tx.Page(p.ID) }))
 			got, _ := tx.Changes(0, part.Seq-1, 10)
 			check("changes", got, changes)
 			return err
