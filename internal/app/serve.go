@@ -83,6 +83,7 @@ func Serve(ctx context.Context, o ServeOptions) error {
 	}
 	floor := newHeapFloor()
 	defer runtime.KeepAlive(floor)
+	defer useAllCores()()
 	return a.run(ctx)
 }
 

@@ -50,7 +50,7 @@ func memoryAndRestart(ctx context.Context, b *bench) (rows []row, err error) {
 		measured: fmt.Sprintf("%s KiB (%s MiB; %s KiB at the peak while loading, %s alerts/s)", number(each(settled)), number(settled), number(each(peak)), number(float64(count)/took.Seconds())),
 		verdict:  atMost(each(settled), 1.5, 1.0),
 	})
-	var accepts, whole, after spread
+	var accepts, whole, after, later spread
 	for range b.rounds {
 		r, err := undisturbed(ctx, b, "restart", func() (revival, share, error) {
 			r, err := t.revive(ctx, count)
@@ -59,12 +59,13 @@ func memoryAndRestart(ctx context.Context, b *bench) (rows []row, err error) {
 		if err != nil {
 			return rows, err
 		}
-		b.say("   gone after %.2f s; accepts after %.2f s, whole after %.2f s, RSS %s MiB (peak %s); others %.2f cores", r.gone.Seconds(), r.accepts.Seconds(), r.whole.Seconds(), number(r.memory), number(r.peak), r.share.other)
+		b.say("   gone after %.2f s; accepts after %.2f s, whole after %.2f s, RSS %s MiB (peak %s, 10 s later %s); others %.2f cores", r.gone.Seconds(), r.accepts.Seconds(), r.whole.Seconds(), number(r.memory), number(r.peak), number(r.later), r.share.other)
 		accepts, whole, after = append(accepts, r.accepts.Seconds()), append(whole, r.whole.Seconds()), append(after, r.memory)
+		later = append(later, r.later)
 	}
 	rows = append(rows, row{
 		id: "6b", what: fmt.Sprintf("SIGKILL with %s open alerts: accepts again / whole again, after the new start", number(float64(count))), peer: "Alertmanager: at once, knowing nothing", must: "1 s / 10 s", aim: "0.5 / 5 s",
-		measured: fmt.Sprintf("%s / %s s (RSS %s MiB then)", number(accepts.median()), number(whole.median()), number(after.median())), spread: accepts.ends() + " / " + whole.ends(),
+		measured: fmt.Sprintf("%s / %s s (RSS %s MiB then, %s MiB 10 s later)", number(accepts.median()), number(whole.median()), number(after.median()), number(later.median())), spread: accepts.ends() + " / " + whole.ends(),
 		verdict: worse(atMost(accepts.median(), 1, 0.5), atMost(whole.median(), 10, 5)),
 	})
 	return rows, nil
@@ -75,6 +76,7 @@ type revival struct {
 	gone           time.Duration // from SIGKILL until the old process had ended
 	accepts, whole time.Duration // from the start of the new one
 	memory, peak   float64       // MiB, when it was whole
+	later          float64       // MiB, 10 s after that
 	share          share
 }
 
