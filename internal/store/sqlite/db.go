@@ -104,7 +104,7 @@ func (db *DB) migrate() (err error) {
 
 // openWriter opens the connection that writes. The log is moved into the file by the checkpointer, so it must not do it.
 func (db *DB) openWriter() (*conn, error) {
-	return connect(db.path, "journal_mode(WAL)", "synchronous(FULL)", "wal_autocheckpoint(0)", "cache_size(-32768)",
+	return connect(db.path, "journal_mode(WAL)", "synchronous(FULL)", "wal_autocheckpoint(0)", "cache_size(-8192)",
 		fmt.Sprintf("journal_size_limit(%d)", walSoft), "temp_store(MEMORY)")
 }
 
@@ -126,7 +126,7 @@ func (db *DB) View(ctx context.Context, fn func(*store.Tx) error) error {
 	defer func() { db.readers <- c }()
 	if c == nil {
 		var err error
-		c, err = connect(db.path, "query_only(1)", "cache_size(-8192)", "temp_store(MEMORY)")
+		c, err = connect(db.path, "query_only(1)", "cache_size(-4096)", "temp_store(MEMORY)")
 		if err != nil {
 			return fail(fmt.Errorf("open a connection that reads the state: %w", err))
 		}
