@@ -124,5 +124,7 @@ func (s *server) revive(ctx context.Context, open int64) (r revival, err error) 
 	r.whole = time.Since(began)
 	r.share = before.until(used(s.pid()))
 	r.memory, r.peak = memoryOf(s.pid())
+	pause(ctx, 10*time.Second)
+	r.later, _ = memoryOf(s.pid())
 	return r, nil
 }
