@@ -82,4 +82,6 @@ type Page struct {
 	SentAt     time.Time
 	EndedAt    time.Time // when it was delivered, failed, answered or cancelled
 	Error      string
+	Body       string // the SMS as it was handed to a provider last, or is about to be: how it is known again there
+	Message    string // of pages that share one message: the ID of the page that it went out under; "" where it has its own
 }

@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"tocsin"
 )
 
 var pageColumns = cols(`id partition kind incident major person channel address provider provider_id state lane round step text
-	due_at expires claimed_to token attempts tried sent_at ended_at error`)
+	due_at expires claimed_to token attempts tried sent_at ended_at error body message`)
 
 var insertPage = pageColumns.insert("page") + " ON CONFLICT (id) DO NOTHING"
 
@@ -30,7 +31,7 @@ func (t *Tx) InsertPages(pages []tocsin.Page) error {
 		c[6], c[7], c[8], c[9], c[10] = p.Channel, p.Address, p.Provider, p.ProviderID, int64(p.State)
 		c[11], c[12], c[13], c[14], c[15] = int64(p.Lane), int64(p.Round), int64(p.Step), p.Text, micros(p.DueAt)
 		c[16], c[17], c[18], c[19], c[20] = micros(p.Expires), micros(p.ClaimedTo), p.Token, int64(p.Attempts), tried
-		c[21], c[22], c[23] = micros(p.SentAt), micros(p.EndedAt), p.Error
+		c[21], c[22], c[23], c[24], c[25] = micros(p.SentAt), micros(p.EndedAt), p.Error, p.Body, p.Message
 	}, nil)
 	if err == nil {
 		err = bad
@@ -54,7 +55,7 @@ func scanPage(r Row) (tocsin.Page, error) {
 		Channel: r.Text(6), Address: r.Text(7), Provider: r.Text(8), ProviderID: r.Text(9), State: tocsin.PageState(r.Int(10)),
 		Lane: int(r.Int(11)), Round: int(r.Int(12)), Step: int(r.Int(13)), Text: r.Text(14), DueAt: r.Time(15),
 		Expires: r.Time(16), ClaimedTo: r.Time(17), Token: r.Int(18), Attempts: int(r.Int(19)),
-		SentAt: r.Time(21), EndedAt: r.Time(22), Error: r.Text(23),
+		SentAt: r.Time(21), EndedAt: r.Time(22), Error: r.Text(23), Body: r.Text(24), Message: r.Text(25),
 	}
 	return p, fromJSON(r.Text(20), &p.Tried)
 }
@@ -72,11 +73,13 @@ func (t *Tx) PageByProviderID(provider, id string) (tocsin.Page, error) {
 
 // A PageFilter chooses pages; the zero value is all of them, the newest due first.
 type PageFilter struct {
-	Incident int64
-	Major    int64
-	Person   string
-	States   []tocsin.PageState
-	Limit    int // 0: 100
+	Incident  int64
+	Major     int64
+	Person    string
+	States    []tocsin.PageState
+	BeforeDue time.Time // with BeforeID: pages behind the one that is due then; zero: from the newest
+	BeforeID  string    // of pages due at the same time those whose ID is greater come later
+	Limit     int       // 0: 100
 }
 
 // Pages returns the pages that f chooses, the newest due first.
@@ -92,6 +95,10 @@ func (t *Tx) Pages(f PageFilter) ([]tocsin.Page, error) {
 		w.add("person = ?", f.Person)
 	}
 	w.in("state", numbers(f.States))
+	if !f.BeforeDue.IsZero() {
+		due := micros(f.BeforeDue)
+		w.add("due_at <= ? AND (due_at < ? OR id > ?)", due, due, f.BeforeID)
+	}
 	w.args = append(w.args, cmp.Or(f.Limit, 100))
 	return all(t, "pages", scanPage, fmt.Sprintf("SELECT %s FROM page%s ORDER BY due_at DESC, id LIMIT $%d", pageColumns.list(""), w, len(w.args)), w.args...)
 }
@@ -277,14 +284,14 @@ const (
 )
 
 const savePage = `UPDATE page SET state = $1, provider = $2, provider_id = $3, due_at = $4, claimed_to = $5, attempts = $6, tried = $7,
-	sent_at = $8, ended_at = $9, error = $10 WHERE id = $11 AND token = $12 AND state < 5`
+	sent_at = $8, ended_at = $9, error = $10, body = $11, message = $12 WHERE id = $13 AND token = $14 AND state < 5`
 
 const notePage = `UPDATE page SET provider = $1, provider_id = $2, attempts = $3, tried = $4, sent_at = $5 WHERE id = $6 AND token = $7`
 
 const answerPage = `UPDATE page SET state = 7, ended_at = $1 WHERE id = $2 AND token = $3 AND state <> 7`
 
 // SavePages writes what became of pages, as read or claimed and then changed: State, Provider, ProviderID, DueAt, ClaimedTo, Attempts, Tried, SentAt,
-// EndedAt and Error. Token is the fence. Of a page that has ended only PageAnswered is taken. The result has one entry for each page.
+// EndedAt, Error, Body and Message. Token is the fence. Of a page that has ended only PageAnswered is taken. The result has one entry for each page.
 func (t *Tx) SavePages(pages []tocsin.Page) ([]PageSave, error) {
 	fates := make([]PageSave, len(pages))
 	for i := range pages {
@@ -304,7 +311,7 @@ func (t *Tx) savePage(p *tocsin.Page) (PageSave, error) {
 		return 0, err
 	}
 	n, err := t.exec(what, savePage, int(p.State), p.Provider, p.ProviderID, micros(p.DueAt), micros(p.ClaimedTo), p.Attempts, tried,
-		micros(p.SentAt), micros(p.EndedAt), p.Error, p.ID, p.Token)
+		micros(p.SentAt), micros(p.EndedAt), p.Error, p.Body, p.Message, p.ID, p.Token)
 	if err != nil || n == 1 {
 		return PageSaved, err
 	}
@@ -353,6 +360,53 @@ func (t *Tx) CancelPages(incident, major int64, reason string, at time.Time) (he
 func (t *Tx) CancelPage(id, reason string, at time.Time) (bool, error) {
 	n, err := t.exec("cancel page "+id, "UPDATE page SET state = 8, ended_at = $1, error = $2 WHERE id = $3 AND state < 4", micros(at), reason, id)
 	return n == 1, err
+}
+
+const bodyPage = `UPDATE page SET body = $1, message = $2 WHERE id = $3 AND token = $4 AND state < 4`
+
+// NotePages writes down Body and Message of claimed pages, before they are handed to a provider. lost are those that another claim
+// has, or that have been sent or have ended meanwhile: they must not go out now.
+func (t *Tx) NotePages(pages []tocsin.Page) (lost []string, err error) {
+	for i := range pages {
+		p := &pages[i]
+		n, err := t.exec("note text of page "+p.ID, bodyPage, p.Body, p.Message, p.ID, p.Token)
+		if err != nil {
+			return nil, err
+		}
+		if n == 0 {
+			lost = append(lost, p.ID)
+		}
+	}
+	return lost, nil
+}
+
+// PagesOf returns the pages that share the message of page id, without that page, by id.
+func (t *Tx) PagesOf(id string) ([]tocsin.Page, error) {
+	return all(t, "pages of message "+id, scanPage, "SELECT "+pageColumns.list("")+
+		" FROM page WHERE message = $1 AND message <> '' AND id <> $1 ORDER BY id", id)
+}
+
+// UnconfirmedPages returns up to limit pages that these providers took before the time given and have not said the fate of; those
+// that fell due before since are not looked for any more. The longest due come first.
+func (t *Tx) UnconfirmedPages(providers []string, since, before time.Time, limit int) ([]tocsin.Page, error) {
+	if len(providers) == 0 {
+		return nil, nil
+	}
+	w := &where{}
+	w.add("due_at > ? AND state = 4 AND sent_at < ?", micros(since), micros(before))
+	names := make([]any, len(providers))
+	for i, name := range providers {
+		names[i] = name
+	}
+	w.add("provider IN (?"+strings.Repeat(", ?", len(names)-1)+")", names...)
+	w.args = append(w.args, limit)
+	return all(t, "pages without a receipt", scanPage, fmt.Sprintf("SELECT %s FROM page%s ORDER BY due_at, id LIMIT $%d", pageColumns.list(""), w, len(w.args)), w.args...)
+}
+
+// PagesTo returns up to limit pages that are due, now or later, by a channel to an address, the first due first.
+func (t *Tx) PagesTo(channel, address string, limit int) ([]tocsin.Page, error) {
+	return all(t, "pages to an address", scanPage, "SELECT "+pageColumns.list("")+
+		" FROM page WHERE state = 1 AND channel = $1 AND address = $2 ORDER BY due_at, id LIMIT $3", channel, address, limit)
 }
 
 // NextPageDue returns when the next page is due, or the next claim lapses; the zero time where there is none.

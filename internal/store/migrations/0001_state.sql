@@ -182,7 +182,9 @@ CREATE TABLE page (
     tried       TEXT   NOT NULL,
     sent_at     BIGINT NOT NULL,
     ended_at    BIGINT NOT NULL,
-    error       TEXT   NOT NULL
+    error       TEXT   NOT NULL,
+    body        TEXT   NOT NULL,
+    message     TEXT   NOT NULL
 );
 CREATE INDEX page_due      ON page (channel, lane, due_at) WHERE state = 1;
 CREATE INDEX page_claimed  ON page (claimed_to, channel) WHERE state IN (2, 3);
@@ -191,6 +193,16 @@ CREATE INDEX page_major    ON page (major) WHERE major > 0;
 CREATE INDEX page_person   ON page (person, due_at);
 CREATE INDEX page_at       ON page (due_at);
 CREATE INDEX page_provider ON page (provider_id) WHERE provider_id <> '';
+CREATE INDEX page_message  ON page (message) WHERE message <> '';
+
+-- Numbers that nothing is sent to any more by a channel: their owner said STOP there, or a provider knows that they did.
+CREATE TABLE contact_off (
+    channel TEXT   NOT NULL,
+    address TEXT   NOT NULL,
+    since   BIGINT NOT NULL,
+    why     TEXT   NOT NULL,
+    PRIMARY KEY (channel, address)
+);
 
 CREATE TABLE timer (
     id        BIGINT PRIMARY KEY,

@@ -47,6 +47,11 @@ func Run(t *testing.T, fresh func(t *testing.T) Opener) {
 		"equal states have equal digests":                                                   digests,
 		"a commit is announced":                                                             announces,
 		"meta is created once":                                                              metaOnce,
+		"a contact is off until it is turned on":                                            contactsOff,
+		"pages that share a message are found by it":                                        sharedMessage,
+		"a text is noted before it is sent and never after":                                 noteText,
+		"pages without a receipt are found by their provider":                               unconfirmed,
+		"pages are listed one part after the other":                                         pageParts,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
