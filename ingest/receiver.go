@@ -58,7 +58,7 @@ var ErrNoKey = errors.New("the key in the body is not known here")
 // Options tune a Receiver; the zero value is ready to use.
 type Options struct {
 	MaxBody  int64         // bytes of an unpacked body; 0 means 1 MiB
-	BodyTime time.Duration // in which a body has to be there; 0 means 10 s
+	BodyTime time.Duration // in which a body has to be there; 0 means the time that the server gives the whole request
 	// Observe is told of n alerts or requests of a source, by outcome (OutcomeAccepted ...). The source is "" where it is not known, so
 	// that no sender can choose it. It is called from many goroutines. nil means nobody is told.
 	Observe func(source, outcome string, n int)
@@ -85,7 +85,6 @@ func NewReceiver(sources *Sources, acceptor Acceptor, o Options) (*Receiver, err
 		return nil, fmt.Errorf("ingest: bodies of %d bytes in %s: nothing would ever be let in", o.MaxBody, o.BodyTime)
 	}
 	o.MaxBody = cmp.Or(o.MaxBody, 1<<20)
-	o.BodyTime = cmp.Or(o.BodyTime, 10*time.Second)
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	if o.Observe == nil {
 		o.Observe = func(string, string, int) {}
@@ -173,11 +172,13 @@ func (rc *Receiver) authenticate(d *Door, m *Message, r *http.Request) *Problem 
 	return nil
 }
 
-// read reads the body, which has to come in BodyTime.
+// read reads the body, which has to come in time.
 func (rc *Receiver) read(d *Door, m *Message, w http.ResponseWriter, r *http.Request) *Problem {
 	// A ResponseWriter without deadlines (a test's recorder) has nobody slow at its other end.
 	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(rc.BodyTime))
+	if rc.BodyTime > 0 {
+		_ = control.SetReadDeadline(time.Now().Add(rc.BodyTime))
+	}
 	var err error
 	m.Body, err = rc.readBody(r, m.Body, d.MaxBody)
 	if err == nil {

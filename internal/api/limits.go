@@ -10,8 +10,7 @@ import (
 )
 
 const (
-	headerTime = 10 * time.Second // in which the head of a request has to be there
-	bodyTime   = 10 * time.Second // in which its body has to be there: the largest need 100 KiB a second
+	readTime   = 10 * time.Second // in which a request has to be there, head and body: the largest need 100 KiB a second
 	writeTime  = 60 * time.Second // in which an answer has to be taken; streams ask for more while they move
 	idleTime   = 2 * time.Minute
 	maxHeader  = 32 << 10
@@ -21,18 +20,18 @@ const (
 // NewHTTPServer returns a server of handler that no slow, big or silent client can hold up.
 func NewHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler: bounded(handler), ReadHeaderTimeout: headerTime, WriteTimeout: writeTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
+		Handler: bounded(handler), ReadTimeout: readTime, WriteTimeout: writeTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), // what clients do wrong with their connections
 	}
 }
 
-// bounded gives a request that has a body a time in which it must be read, also where nobody reads it: the server drops what is
-// left of it before the next request.
+// bounded lifts the limit of time for reading from a request that is there already: it would end what takes long to answer. A body
+// keeps it, also where nobody reads it, for the server drops what is left of it before the next request; who reads one lifts it.
 func bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ContentLength != 0 {
+		if r.ContentLength == 0 {
 			// A writer without deadlines (a test's recorder) has nobody slow at its other end.
-			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
+			_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 		}
 		next.ServeHTTP(w, r)
 	})

@@ -63,9 +63,9 @@ func TestASilentClientIsLetGo(t *testing.T) {
 		within  time.Duration
 		want    string
 	}{
-		"one that never ends its head":             {reader, "GET / HTTP/1.1\r\nHost: x\r\n", headerTime, ""},
-		"one that never ends its body":             {reader, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc", bodyTime, "HTTP/1.1 408"},
-		"one whose body nobody reads":              {ignorer, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc", bodyTime, "HTTP/1.1 401"},
+		"one that never ends its head":             {reader, "GET / HTTP/1.1\r\nHost: x\r\n", readTime, ""},
+		"one that never ends its body":             {reader, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc", readTime, "HTTP/1.1 408"},
+		"one whose body nobody reads":              {ignorer, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc", readTime, "HTTP/1.1 401"},
 		"one that stays without another request":   {ignorer, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", idleTime, "HTTP/1.1 401"},
 		"one whose head is too big is told so":     {reader, "GET / HTTP/1.1\r\nX: " + strings.Repeat("x", 64<<10) + "\r\n\r\n", time.Second, "HTTP/1.1 431"},
 		"one that sends a length and chunks":       {reader, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", idleTime, "HTTP/1.1 "},
