@@ -46,6 +46,7 @@
 // who comes. Meanwhile a new segment is tried each half second: the old one is cut to its last commit
 // that did succeed and is read again, the new one has room for a megabyte, and its base is above
 // every offset that was ever handed out. Readers get a *GapError for those, with Skipped set.
+// A disk that is almost full (24 MiB free) counts as a failure before it is one: what is known already needs that room more.
 //
 // # Opening
 //

@@ -270,6 +270,12 @@ func (p *partition) write(b *batch) (rolled bool, err error) {
 		size, rolled = headerSize, true
 	}
 	end := size + int64(len(b.buf))
+	if end > p.zeroed {
+		err := p.hasRoom(end - p.zeroed + p.ahead)
+		if err != nil {
+			return rolled, err
+		}
+	}
 	if end > p.zeroed && len(b.buf) < smallCommit {
 		if p.zeros == nil {
 			p.zeros = make([]byte, p.ahead)

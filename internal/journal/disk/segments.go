@@ -407,6 +407,10 @@ func (p *partition) heal() {
 }
 
 func (p *partition) mend() error {
+	err := p.hasRoom(reserve)
+	if err != nil {
+		return err
+	}
 	s := p.last()
 	_ = p.file.Close() // it failed; what it says now means nothing
 	f, err := p.fs.Open(s.name, true)

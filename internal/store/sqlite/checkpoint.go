@@ -13,6 +13,7 @@ import (
 const (
 	pageSize  = 4096
 	walSoft   = 16 << 20  // bytes: from here on it is moved, by the checkpointer, while the writer goes on
+	walShort  = 2 << 20   // bytes: the same while the disk is full, so that the room of the reserve lasts
 	walHard   = 64 << 20  // bytes: from here on the writer moves it between two commits, so that it can begin again
 	walWarn   = 256 << 20 // bytes: somebody reads one snapshot for so long that it cannot begin again
 	walNudge  = 256       // rows written until the checkpointer looks again
@@ -133,8 +134,12 @@ func (p *checkpointer) move() error {
 		return err
 	}
 	p.bytes.Store(s.pages * pageSize)
+	soft := int64(walSoft)
+	if !p.db.reserve.there() {
+		soft = walShort
+	}
 	for range 2 {
-		if s.pages*pageSize < walSoft || s.left() == 0 {
+		if s.pages*pageSize < soft || s.left() == 0 {
 			return nil
 		}
 		s, err = checkpoint(p.conn, "PASSIVE")

@@ -32,11 +32,12 @@ type DB struct {
 	log     *slog.Logger
 	lock    *os.File
 	writer  *writer
+	reserve *reserve
 	readers chan *conn // nil: to be opened by whoever takes it
 	stopped chan struct{}
 	closing sync.Once
 	closed  error
-	checks  sync.WaitGroup // the goroutine that moves the log into the file
+	checks  sync.WaitGroup // the goroutines that move the log into the file, and keep a reserve
 
 	mu        sync.Mutex
 	committed chan struct{}
@@ -53,7 +54,11 @@ func Open(path string, o Options) (*DB, error) {
 		return nil, fmt.Errorf("open state database %s: %w", path, err)
 	}
 	db := &DB{path: path, log: o.Log, lock: lock, stopped: make(chan struct{}), committed: make(chan struct{}), readers: make(chan *conn, readers)}
+	db.reserve = newReserve(path+"-reserve", o.Log)
 	err = db.start()
+	if db.reserve.give(err) {
+		err = db.start()
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open state database %s: %w", path, explain(path, err)), lock.Close())
 	}
@@ -74,6 +79,7 @@ func (db *DB) start() error {
 	}
 	db.writer = newWriter(db, c, db.log)
 	db.checks.Go(func() { newCheckpointer(db).run(db.stopped) })
+	db.checks.Go(func() { db.reserve.run(db.stopped) })
 	go db.writer.run()
 	return nil
 }
@@ -108,7 +114,8 @@ func (db *DB) openWriter() (*conn, error) {
 		fmt.Sprintf("journal_size_limit(%d)", walSoft), "temp_store(MEMORY)")
 }
 
-// Update runs fn in a transaction; see store.DB. It runs once, or once more when another call's failure took the commit they shared.
+// Update runs fn in a transaction; see store.DB. It runs once, or once more when another call's failure took the commit they shared,
+// or when the disk was full and its reserve was given back.
 func (db *DB) Update(ctx context.Context, lane store.Lane, fn func(*store.Tx) error) error {
 	return db.writer.update(ctx, lane, fn)
 }

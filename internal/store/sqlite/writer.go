@@ -177,7 +177,14 @@ func (w *writer) batch(first *call) {
 			ran = append(ran, c)
 		case len(ran) == 0:
 			err = errors.Join(err, w.rollback(err))
+			if w.db.reserve.give(err) {
+				w.again([]*call{c}, err)
+				return
+			}
 			c.done <- err
+			return
+		case w.db.reserve.give(err):
+			w.again(append(ran, c), errors.Join(err, w.rollback(err)))
 			return
 		default:
 			undo := errors.Join(w.conn.run("ROLLBACK TO call"), w.conn.run("RELEASE call"))
@@ -220,6 +227,9 @@ func (w *writer) begin() error {
 	}
 	w.conn.changed = 0
 	err := w.conn.run("BEGIN IMMEDIATE")
+	if w.db.reserve.give(err) {
+		err = w.conn.run("BEGIN IMMEDIATE")
+	}
 	if err != nil {
 		w.trust(err)
 		return fmt.Errorf("begin a transaction: %w", fail(err))
@@ -252,6 +262,10 @@ func (w *writer) commit(ran []*call) {
 	if err != nil {
 		err = fmt.Errorf("commit: %w", fail(err))
 		err = errors.Join(err, w.rollback(err))
+		if w.db.reserve.give(err) {
+			w.again(ran, err)
+			return
+		}
 		w.log.Error("commit failed", "updates", len(ran), "error", err)
 	}
 	for _, c := range ran {
@@ -278,7 +292,8 @@ func (w *writer) rollback(cause error) error {
 	return err
 }
 
-// again runs calls once more, each in a transaction of its own, after another one's failure took the transaction they had in common.
+// again runs calls once more, each in a transaction of its own, after another one's failure took the transaction they had in common,
+// or the disk was full and there is room now.
 func (w *writer) again(calls []*call, cause error) {
 	for _, c := range calls {
 		err := w.begin()

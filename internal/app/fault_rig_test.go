@@ -1,0 +1,169 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// faultPatience is how long something may take that another process is to bring about.
+const faultPatience = 30 * time.Second
+
+// until waits for something that another process brings about.
+func (p *plant) until(what string, is func() bool) {
+	p.t.Helper()
+	deadline := time.After(faultPatience)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !is() {
+		select {
+		case <-tick.C:
+		case err := <-p.exited:
+			p.t.Fatalf("the process ended by itself before %s: %v", what, err)
+		case <-deadline:
+			p.t.Fatalf("after %s still not: %s", faultPatience, what)
+		}
+	}
+}
+
+// ask posts something to the process that runs and returns its whole answer.
+func (p *plant) ask(path, token string, body []byte) (status int, header http.Header, answer string) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), faultPatience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.at(ctx)+path, bytes.NewReader(body))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		p.t.Fatalf("POST %s: %v", path, err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		p.t.Fatalf("POST %s: %v", path, err)
+	}
+	return resp.StatusCode, resp.Header, string(b)
+}
+
+// fires sends one event that a service's alert fires, notes in the ledger what became of it, and returns the answer.
+func (p *plant) fires(service, n int) (status int, header http.Header) {
+	p.t.Helper()
+	now := time.Now()
+	i := intent{key: fmt.Sprintf("pd-s%d-%d", service, n), service: service, says: fires, severity: "critical", starts: now, ends: now.Add(24 * time.Hour)}
+	status, header, _ = p.ask("/v2/enqueue", "", eventBody(i))
+	p.ledger.said([]intent{i}, status == http.StatusAccepted)
+	return status, header
+}
+
+// mustFire is fires for an event that is accepted, and returns the number of the service's incident.
+func (p *plant) mustFire(service, n int) (incident int64) {
+	p.t.Helper()
+	status, _ := p.fires(service, n)
+	if status != http.StatusAccepted {
+		p.t.Fatalf("an event is answered %d, want 202", status)
+	}
+	p.until("an incident of the service is there", func() bool {
+		incident = p.incidentOf(service)
+		return incident != 0
+	})
+	return incident
+}
+
+// incidentOf is the number of a service's open incident; 0: it has none.
+func (p *plant) incidentOf(service int) int64 {
+	p.t.Helper()
+	var all struct {
+		Incidents []struct {
+			Number  int64
+			Service string
+		}
+	}
+	p.read(fmt.Sprintf("/api/v1/incidents?service=s%d", service), &all)
+	for _, i := range all.Incidents {
+		if i.Service == fmt.Sprintf("s%d", service) {
+			return i.Number
+		}
+	}
+	return 0
+}
+
+// read reads an address of the API.
+func (p *plant) read(path string, into any) {
+	p.t.Helper()
+	err := getJSON(p.t.Context(), p.at(p.t.Context())+path, into)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// commands carries out a command that must be done, by somebody.
+func (p *plant) commands(incident int64, word, by string) {
+	p.t.Helper()
+	body, err := json.Marshal(map[string]string{"by": by, "note": "said in a test"})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	status, _, answer := p.ask(fmt.Sprintf("/api/v1/incidents/%d/%s", incident, word), robot, body)
+	if status != http.StatusOK {
+		p.t.Fatalf("%s is answered %d %s, want 200", word, status, answer)
+	}
+	if word == "ack" || word == "take" {
+		p.ledger.acked(incident, by)
+	}
+}
+
+// paged reports whether a person was sent a message of a kind, such as CreateMessage.
+func (p *plant) paged(person int) bool {
+	for _, q := range p.twilio.Taken() {
+		if q.Operation == "CreateMessage" && q.To == phoneOf(person) {
+			return true
+		}
+	}
+	return false
+}
+
+// exists reports whether a file of the data folder is there.
+func (p *plant) exists(name string) bool {
+	_, err := os.Stat(filepath.Join(p.data(), name))
+	return err == nil
+}
+
+// said is all that the processes have logged.
+func (p *plant) said() []byte {
+	p.t.Helper()
+	b, err := os.ReadFile(filepath.Join(p.dir, "log"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return b
+}
+
+// noPanic fails the test if a process has said that something panicked.
+func (p *plant) noPanic() {
+	p.t.Helper()
+	if said := p.said(); bytes.Contains(said, []byte("panic")) {
+		p.t.Errorf("something panicked:\n%s", said[max(len(said)-4000, 0):])
+	}
+}
+
+// mkdata makes the data folder before the process does.
+func (p *plant) mkdata(t *testing.T) {
+	t.Helper()
+	err := os.Mkdir(p.data(), 0o700)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
