@@ -11,7 +11,8 @@ import (
 // A Conn is what an engine lends to one transaction. It hides everything in which the engines differ.
 //
 // Statements number their arguments $1, $2 and so on; an argument is an int, int64, string, []byte or nil. A Conn notices
-// by itself when its transaction's context has ended, and then answers with the context's error.
+// by itself when its transaction's context has ended, and then answers with the context's error. A + before a column of a
+// condition (+a.status) keeps SQLite from an index that finds too much; an engine that plans by statistics takes it away.
 type Conn interface {
 	// Exec runs one statement and returns how many rows it changed.
 	Exec(query string, args ...any) (changed int64, err error)
@@ -19,8 +20,11 @@ type Conn interface {
 	// other statement may run on the Conn before the rows have ended.
 	Query(query string, args ...any) iter.Seq2[Row, error]
 	// Each runs one statement that returns no rows n times, as fast as the engine can. fill sets the arguments of time i, of
-	// which there are width; done, unless nil, is told in order how many rows each time changed.
+	// which there are width, and may be asked more than once; done, unless nil, is told in order how many rows each time changed.
 	Each(query string, width, n int, fill func(i int, args []any), done func(i int, changed int64)) error
+	// SkipLocked is what ends a SELECT of rows that the transaction is about to change: those of the table with this alias that
+	// another transaction holds are passed over, and no other gets those that are found. It is empty where writers take turns.
+	SkipLocked(alias string) string
 }
 
 // A Row is the columns of one row: int64, string, []byte or nil.
@@ -40,10 +44,13 @@ func (r Row) Time(i int) time.Time { return timeOf(r.Int(i)) }
 
 // A Tx is one transaction over the words: every statement of the store is one of its methods, the same for all engines.
 // It belongs to the function that Update or View called, and to one goroutine.
-type Tx struct{ conn Conn }
+type Tx struct {
+	conn Conn
+	node int64 // whose pages those are that the transaction claims
+}
 
 // NewTx returns the transaction that speaks over conn. Engines call it.
-func NewTx(conn Conn) *Tx { return &Tx{conn} }
+func NewTx(conn Conn) *Tx { return &Tx{conn: conn} }
 
 // micros is how times are stored: unix microseconds, 0 for the zero time.
 func micros(t time.Time) int64 {

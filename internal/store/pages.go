@@ -13,7 +13,7 @@ import (
 )
 
 var pageColumns = cols(`id partition kind incident major person channel address provider provider_id state lane round step text
-	due_at expires claimed_to token attempts tried sent_at ended_at error body message`)
+	due_at expires claimed_to token attempts tried sent_at ended_at error body message node`)
 
 var insertPage = pageColumns.insert("page") + " ON CONFLICT (id) DO NOTHING"
 
@@ -32,6 +32,10 @@ func (t *Tx) InsertPages(pages []tocsin.Page) error {
 		c[11], c[12], c[13], c[14], c[15] = int64(p.Lane), int64(p.Round), int64(p.Step), p.Text, micros(p.DueAt)
 		c[16], c[17], c[18], c[19], c[20] = micros(p.Expires), micros(p.ClaimedTo), p.Token, int64(p.Attempts), tried
 		c[21], c[22], c[23], c[24], c[25] = micros(p.SentAt), micros(p.EndedAt), p.Error, p.Body, p.Message
+		c[26] = int64(0)
+		if p.State == tocsin.PageClaimed {
+			c[26] = t.node
+		}
 	}, nil)
 	if err == nil {
 		err = bad
@@ -171,7 +175,7 @@ var (
 	selectLapsed = selectCandidates + `WHERE p.state IN (2, 3) AND p.channel = $1 AND p.claimed_to < $2 ORDER BY p.claimed_to LIMIT $3`
 )
 
-const claimPage = `UPDATE page SET state = $1, claimed_to = $2, token = $3, attempts = $4 WHERE id = $5 AND token = $6 AND state = $7`
+const claimPage = `UPDATE page SET state = $1, claimed_to = $2, token = $3, attempts = $4, node = $5 WHERE id = $6 AND token = $7 AND state = $8`
 
 const keepBackPage = `UPDATE page SET due_at = CASE WHEN state = 1 THEN $1 ELSE due_at END, claimed_to = CASE WHEN state = 1 THEN claimed_to ELSE $1 END
 	WHERE id = $2 AND token = $3 AND state = $4`
@@ -217,7 +221,7 @@ func (t *Tx) claimLane(b *pageClaim, channel string, lane, left int) (got int, e
 		if lane < 0 {
 			query, args = selectLapsed, []any{channel, micros(b.now), want}
 		}
-		found, err := all(t, "due pages", scanCandidate, query, args...)
+		found, err := all(t, "due pages", scanCandidate, query+t.conn.SkipLocked("p"), args...)
 		if err != nil {
 			return got, err
 		}
@@ -261,7 +265,7 @@ func (t *Tx) claimEach(b *pageClaim, found []candidate) (claimed, dropped int, e
 		} else {
 			p.Attempts++
 		}
-		n, err := t.exec("claim page "+p.ID, claimPage, int(p.State), micros(p.ClaimedTo), p.Token, p.Attempts, p.ID, fence, int(before))
+		n, err := t.exec("claim page "+p.ID, claimPage, int(p.State), micros(p.ClaimedTo), p.Token, p.Attempts, t.node, p.ID, fence, int(before))
 		if err != nil {
 			return claimed, dropped, err
 		}

@@ -1,17 +1,21 @@
 package store
 
 import (
+	"errors"
 	"fmt"
+	"time"
 
 	"tocsin"
 )
 
-var partColumns = cols("partition epoch owner next_offset touch_offset seq seen_at next_alert next_incident next_major rules fold")
+var partColumns = cols(`partition epoch owner next_offset touch_offset seq seen_at next_alert next_incident next_major rules fold
+	gen claimed_at last_writer last_seq`)
 
 func scanPart(r Row) (Part, error) {
 	return Part{
 		Partition: int(r.Int(0)), Epoch: r.Int(1), Owner: r.Text(2), NextOffset: r.Int(3), TouchOffset: r.Int(4), Seq: r.Int(5),
 		SeenAt: r.Time(6), NextAlert: r.Int(7), NextIncident: r.Int(8), NextMajor: r.Int(9), Rules: r.Text(10), Fold: r.Bytes(11),
+		Gen: r.Int(12), ClaimedAt: r.Time(13), LastWriter: r.Int(14), LastSeq: r.Int(15),
 	}, nil
 }
 
@@ -21,10 +25,41 @@ func (t *Tx) Claim(partition int, owner string) (Part, error) {
 	return one(t, fmt.Sprintf("partition %d", partition), scanPart, claimPart, partition, owner)
 }
 
-var claimPart = `INSERT INTO part (` + partColumns.list("") + `)
-	VALUES ($1, 1, $2, 0, 0, 0, 0, 0, 0, 0, '', NULL)
+// Take claims the partition at the time now for owner, to whom a group's generation gave it. ErrFenced where a later generation
+// has given it to somebody else: the caller is a zombie. A group that nobody was in for a while begins again with generation 1, so
+// one that is older than idle does not count any more.
+func (t *Tx) Take(partition int, owner string, gen int64, now time.Time, idle time.Duration) (Part, error) {
+	p, err := one(t, fmt.Sprintf("partition %d", partition), scanPart, takePart, partition, owner, gen, micros(now), micros(now.Add(-idle)))
+	if errors.Is(err, ErrNotFound) {
+		return p, fmt.Errorf("claim partition %d in generation %d: %w", partition, gen, ErrFenced)
+	}
+	return p, err
+}
+
+// Found makes the rows of partitions 0 to n-1 where there are none, claimed by nobody.
+func (t *Tx) Found(n int) error {
+	for partition := range n {
+		_, err := t.exec(fmt.Sprintf("found partition %d", partition), foundPart, partition)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const noPart = `, 0, 0, 0, 0, 0, 0, 0, '', NULL, `
+
+var (
+	insertPart = `INSERT INTO part (` + partColumns.list("") + `) VALUES `
+	foundPart  = insertPart + `($1, 0, ''` + noPart + `0, 0, 0, 0) ON CONFLICT (partition) DO NOTHING`
+	claimPart  = insertPart + `($1, 1, $2` + noPart + `0, 0, 0, 0)
 	ON CONFLICT (partition) DO UPDATE SET epoch = part.epoch + 1, owner = excluded.owner
 	RETURNING ` + partColumns.list("")
+	takePart = insertPart + `($1, 1, $2` + noPart + `$3, $4, 0, 0)
+	ON CONFLICT (partition) DO UPDATE SET epoch = part.epoch + 1, owner = excluded.owner, gen = excluded.gen, claimed_at = excluded.claimed_at
+	WHERE part.gen <= excluded.gen OR part.claimed_at < $5
+	RETURNING ` + partColumns.list("")
+)
 
 // Lock returns where the work on the partition stands and keeps its row locked for the rest of the transaction. ErrNotFound
 // where nobody ever claimed it. A transaction over several partitions locks the lowest first.
@@ -50,7 +85,7 @@ func (t *Tx) Parts() ([]Part, error) {
 // be given up, by returning the error.
 func (t *Tx) SavePart(p Part) error {
 	n, err := t.exec(fmt.Sprintf("save partition %d", p.Partition), savePart, p.NextOffset, p.TouchOffset, p.Seq, micros(p.SeenAt),
-		p.NextAlert, p.NextIncident, p.NextMajor, p.Rules, p.Fold, p.Partition, p.Epoch)
+		p.NextAlert, p.NextIncident, p.NextMajor, p.Rules, p.Fold, p.LastWriter, p.LastSeq, p.Partition, p.Epoch)
 	if err != nil {
 		return err
 	}
@@ -61,7 +96,7 @@ func (t *Tx) SavePart(p Part) error {
 }
 
 const savePart = `UPDATE part SET next_offset = $1, touch_offset = $2, seq = $3, seen_at = $4, next_alert = $5, next_incident = $6,
-	next_major = $7, rules = $8, fold = $9 WHERE partition = $10 AND epoch = $11`
+	next_major = $7, rules = $8, fold = $9, last_writer = $10, last_seq = $11 WHERE partition = $12 AND epoch = $13`
 
 var changeColumns = cols("partition seq after_offset at actor kind command incident major data")
 

@@ -61,7 +61,12 @@ type Part struct {
 	NextIncident int64
 	NextMajor    int64
 	Rules        string // hash of the rule set in force
-	Fold         []byte // windows that fold doubled records
+	Fold         []byte // windows that fold doubled records, as of TouchOffset
+
+	Gen        int64     // of the group that gave the partition to the owner
+	ClaimedAt  time.Time // when it did
+	LastWriter int64     // writer and number of the record before NextOffset: it must still stand there
+	LastSeq    int64
 }
 
 // A Touch is what repeats of a firing alert changed: no row is written for them one by one.

@@ -20,7 +20,23 @@ CREATE TABLE part (
     next_incident BIGINT NOT NULL,
     next_major    BIGINT NOT NULL,
     rules         TEXT   NOT NULL,
-    fold          BYTEA
+    fold          BYTEA,
+    gen           BIGINT NOT NULL,
+    claimed_at    BIGINT NOT NULL,
+    last_writer   BIGINT NOT NULL,
+    last_seq      BIGINT NOT NULL
+);
+
+-- Who works on this state: a row a process, renewed while it lives.
+CREATE TABLE node (
+    id         BIGINT PRIMARY KEY,
+    name       TEXT   NOT NULL,
+    address    TEXT   NOT NULL,
+    version    TEXT   NOT NULL,
+    started_at BIGINT NOT NULL,
+    seen_at    BIGINT NOT NULL,
+    ended_at   BIGINT NOT NULL,
+    detail     TEXT   NOT NULL
 );
 
 CREATE TABLE change (
@@ -178,6 +194,7 @@ CREATE TABLE page (
     expires     BIGINT NOT NULL,
     claimed_to  BIGINT NOT NULL,
     token       BIGINT NOT NULL,
+    node        BIGINT NOT NULL,
     attempts    BIGINT NOT NULL,
     tried       TEXT   NOT NULL,
     sent_at     BIGINT NOT NULL,
