@@ -3,6 +3,7 @@ package app
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -65,6 +66,8 @@ type plant struct {
 	sendgrid *providertest.SendGrid
 	ledger   *ledger
 
+	exe    string // what is run; "": this test program
+	as     *syscall.SysProcAttr
 	cmd    *exec.Cmd
 	exited chan error
 	ready  []time.Duration // from the start of each process until its doors accepted
@@ -114,8 +117,7 @@ func (p *plant) start() {
 		p.t.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), serveEnv+"="+p.config())
+	cmd := p.command()
 	cmd.Stderr = log
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -142,6 +144,14 @@ func (p *plant) start() {
 	defer p.mu.Unlock()
 	p.url = "http://" + addr
 	close(p.comes)
+}
+
+// command is a process that will serve.
+func (p *plant) command() *exec.Cmd {
+	cmd := exec.Command(cmp.Or(p.exe, os.Args[0]))
+	cmd.Env = append(os.Environ(), serveEnv+"="+p.config())
+	cmd.SysProcAttr = p.as
+	return cmd
 }
 
 func (p *plant) down() {

@@ -44,7 +44,21 @@ func (p *partition) open() error {
 	if err != nil {
 		return err
 	}
+	err = p.tryFolder()
+	if err != nil {
+		return err
+	}
 	return p.openLast(m)
+}
+
+// tryFolder finds out at the start whether the next segment could be made: a folder in which that fails would be noticed hours later.
+func (p *partition) tryFolder() error {
+	temp := filepath.Join(p.dir, manifestTemp)
+	f, err := p.fs.Create(temp)
+	if err != nil {
+		return fmt.Errorf("nothing can be written into the folder: %w", err)
+	}
+	return errors.Join(f.Close(), p.fs.Remove(temp))
 }
 
 // list returns the bases of all segments in order.

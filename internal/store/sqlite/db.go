@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -55,7 +56,10 @@ func Open(path string, o Options) (*DB, error) {
 	}
 	db := &DB{path: path, log: o.Log, lock: lock, stopped: make(chan struct{}), committed: make(chan struct{}), readers: make(chan *conn, readers)}
 	db.reserve = newReserve(path+"-reserve", o.Log)
-	err = db.start()
+	err = writable(path, path+"-wal", path+"-shm")
+	if err == nil {
+		err = db.start()
+	}
 	if db.reserve.give(err) {
 		err = db.start()
 	}
@@ -81,6 +85,26 @@ func (db *DB) start() error {
 	db.checks.Go(func() { newCheckpointer(db).run(db.stopped) })
 	db.checks.Go(func() { db.reserve.run(db.stopped) })
 	go db.writer.run()
+	return nil
+}
+
+// writable returns an error that names the first of the files that is there and that we may not write. SQLite would open it, and leave
+// others beside it that nobody can write.
+func writable(files ...string) error {
+	for _, path := range files {
+		info, err := os.Stat(path)
+		if errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
+			continue
+		}
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err != nil {
+			return fmt.Errorf("%w (it must be writable by this user)", err)
+		}
+		err = f.Close()
+		if err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
