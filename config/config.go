@@ -103,7 +103,7 @@ func (r *reader) config(root *node) *Config {
 	c.Defaults = r.defaults(s.sub("defaults"))
 	c.Services = each(s, "services", r.service)
 	c.IsolateBy, c.IsolateAt = s.labelNames("isolate_by"), s.place("isolate_by")
-	c.Enrich = r.enrich(s.list("enrich"))
+	c.Enrich = r.enrich(s.list("enrich"), c.IsolateBy)
 	c.Rules = r.rules(s.list("rules"), r.outermost(c.Defaults), "rules")
 	c.Inhibit = r.inhibit(s.list("inhibit_rules"))
 	c.Majors = r.majors(s.list("majors"), c.IsolateBy)

@@ -1,9 +1,6 @@
 package config
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // NotInForce names what the file says and this version reads, but does not act on yet: one sentence each, with the place of
 // the first of its kind. It is told at start, so that nothing is silently without effect.
@@ -15,12 +12,6 @@ func (c *Config) NotInForce() []string {
 			path += fmt.Sprintf(" and %d more", more)
 		}
 		out = append(out, fmt.Sprintf("%s (%s:%d) is not in force yet: %s", path, at.File, at.Line, what))
-	}
-	if k := c.Storage.Kafka; k != nil {
-		say(k.At, 0, "alerts are kept in the embedded journal in "+c.Storage.Dir)
-	}
-	if p := c.Storage.Postgres; p != nil {
-		say(p.At, 0, "state is kept in the embedded database in "+c.Storage.Dir)
 	}
 	for _, name := range keysOf(c.Sources) {
 		switch s := c.Sources[name]; s.Kind {
@@ -41,9 +32,6 @@ func (c *Config) NotInForce() []string {
 	}
 	if len(edges) > 0 {
 		say(edges[0], len(edges)-1, "alerts are not related by what depends on what")
-	}
-	if len(c.IsolateBy) > 0 {
-		say(c.IsolateAt, 0, "all alerts are one domain, whatever their "+strings.Join(c.IsolateBy, ", "))
 	}
 	if len(c.Inhibit) > 0 {
 		say(c.Inhibit[0].At, len(c.Inhibit)-1, "no alert mutes another")

@@ -149,15 +149,12 @@ func TestNothingThatIsNotInForceIsPassedOverInSilence(t *testing.T) {
 		t.Fatalf("problems:\n%s", strings.Join(lines(ps), "\n"))
 	}
 	want := []string{
-		"storage.journal.kafka (tocsin.yaml:11) is not in force yet: alerts are kept in the embedded journal in ./data",
-		"storage.state.postgres (tocsin.yaml:12) is not in force yet: state is kept in the embedded database in ./data",
 		"sources.grafana (tocsin.yaml:24) is not in force yet: what a source of kind grafana sends is refused",
 		"sources.moved (tocsin.yaml:23) is not in force yet: what a source of kind opsgenie sends is refused",
 		"sources.nightly-backup (tocsin.yaml:34) is not in force yet: nobody is told when this heartbeat stays away",
 		"sources.watchdog (tocsin.yaml:35) is not in force yet: nobody is told when this heartbeat stays away",
 		"calendars.office (tocsin.yaml:47) is not in force yet: calendars decide nothing",
 		"services.checkout.depends_on and 1 more (tocsin.yaml:75) is not in force yet: alerts are not related by what depends on what",
-		"isolate_by (tocsin.yaml:79) is not in force yet: all alerts are one domain, whatever their customer",
 		"inhibit_rules[0] (tocsin.yaml:104) is not in force yet: no alert mutes another",
 	}
 	if diff := cmp.Diff(want, c.NotInForce()); diff != "" {

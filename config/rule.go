@@ -95,13 +95,18 @@ func (r *reader) service(name string, s *section) Service {
 	}
 }
 
-func (r *reader) enrich(items []*node) []Enrich {
+func (r *reader) enrich(items []*node, isolateBy []string) []Enrich {
 	var out []Enrich
 	for _, n := range items {
 		s := r.section(n)
 		e := Enrich{Matchers: s.matchers("matchers"), Set: s.labels("set"), At: n.at}
 		if _, ok := s.get("set"); !ok {
 			s.missing("set", "the labels to set, such as {kind: database}")
+		}
+		for _, name := range isolateBy {
+			if _, is := e.Set[name]; is {
+				r.complain(s.place("set"), fmt.Sprintf("%s stands in isolate_by: it is read before anything is enriched", name), "set it where the alert comes in, by the labels of its source")
+			}
 		}
 		s.done()
 		out = append(out, e)

@@ -26,6 +26,8 @@ type RuleSet struct {
 	Majors   []MajorRule        `json:"majors,omitempty"`
 	Services map[string]Service `json:"services,omitempty"`
 	Urgency  Urgencies          `json:"urgency"` // where a rule says nothing
+	// IsolateBy are labels whose different values never relate: every rule groups by them, before its own group_by.
+	IsolateBy []string `json:"isolate_by,omitempty"`
 }
 
 // Enrich sets labels on alerts that match, before rules see them.
@@ -118,6 +120,7 @@ type rule struct {
 	matchers    labels.Matchers
 	said        []string // matchers as written, inherited ones first
 	groupBy     []string
+	isolateBy   []string // of the whole set
 	window      time.Duration
 	groupWait   time.Duration
 	quiet       time.Duration
@@ -164,7 +167,7 @@ func (rs RuleSet) Compile() (*Rules, error) {
 		slices.SortFunc(set, func(a, b tocsin.Label) int { return cmp.Compare(a.Name, b.Name) })
 		r.enrich = append(r.enrich, enrich{ms, set})
 	}
-	base := &rule{window: DefaultWindow, quiet: DefaultQuiet, reopen: DefaultReopen, openWhen: OpenWhen{Alerts: 1}, urgency: rs.Urgency.table()}
+	base := &rule{isolateBy: rs.IsolateBy, window: DefaultWindow, quiet: DefaultQuiet, reopen: DefaultReopen, openWhen: OpenWhen{Alerts: 1}, urgency: rs.Urgency.table()}
 	for _, x := range rs.Rules {
 		c, err := r.compile(base, x)
 		errs = append(errs, err)
@@ -346,10 +349,10 @@ func (r *Rules) enriched(ls tocsin.Labels) (tocsin.Labels, map[string]string) {
 // group returns the values of c's group_by in ls: as compared, and as said. Without any of them the alert stands alone.
 func (c *rule) group(ls tocsin.Labels, fp tocsin.Fingerprint) (key string, said map[string]string) {
 	var b []byte
-	for _, n := range c.groupBy {
+	by := func(n string) bool {
 		v := ls.Get(n)
-		if v == "" {
-			continue
+		if v == "" || said[n] != "" {
+			return v != ""
 		}
 		if said == nil {
 			said = map[string]string{}
@@ -360,8 +363,16 @@ func (c *rule) group(ls tocsin.Labels, fp tocsin.Fingerprint) (key string, said 
 		}
 		b = append(append(b, n...), '=')
 		b = strconv.AppendQuote(b, v)
+		return true
 	}
-	if said == nil {
+	for _, n := range c.isolateBy {
+		by(n)
+	}
+	some := false
+	for _, n := range c.groupBy {
+		some = by(n) || some
+	}
+	if !some {
 		return alone + fp.String(), nil
 	}
 	return string(b), said

@@ -10,7 +10,7 @@ import (
 
 // ruleSet is the part of the configuration that decides how alerts are related. It has no secrets: it is kept in the database.
 func ruleSet(c *config.Config) correlate.RuleSet {
-	rs := correlate.RuleSet{Urgency: urgencies(c.Defaults.Urgency), Services: map[string]correlate.Service{}}
+	rs := correlate.RuleSet{Urgency: urgencies(c.Defaults.Urgency), Services: map[string]correlate.Service{}, IsolateBy: c.IsolateBy}
 	for _, e := range c.Enrich {
 		rs.Enrich = append(rs.Enrich, correlate.Enrich{Matchers: e.Matchers, Set: e.Set})
 	}
