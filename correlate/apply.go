@@ -18,6 +18,8 @@ type Record struct {
 	At     time.Time // receive time, UTC
 	Events []tocsin.Event
 	Rules  *Rules // from here on these are in force; nil: as before
+	Writer uint64 // who wrote the record, and its number there: 0 where the journal makes no copies
+	Seq    uint64
 }
 
 // Apply is all of correlation for one domain: d becomes what it is after r, and the effects say what the world must now be

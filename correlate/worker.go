@@ -42,13 +42,27 @@ type Batch struct {
 	Effects []Effect
 	Flush   bool // Touches are all that there is, and touch_offset moves to Next
 	Touches map[int64][]Touch
+	Fold    []byte // with Flush: what Copies knows, in its own form
+	// LastWriter and LastSeq name the record before Next: it must still stand there when somebody goes on.
+	LastWriter, LastSeq uint64
+}
+
+// Copies knows which records have been applied: a journal that tries again may keep one more than once.
+type Copies interface {
+	// Seen says whether the record seq of writer was here before, and remembers it.
+	Seen(writer, seq uint64) bool
+	// Append puts what it knows behind b.
+	Append(b []byte) []byte
 }
 
 // WorkerOptions tune a Worker; the zero value is ready to use.
 type WorkerOptions struct {
 	FlushEvery  time.Duration // touches are written at least so often; 0: 15 s
 	FlushEvents int           // and after so many events; 0: 500,000
-	Log         *slog.Logger  // nil: discard
+	Copies      Copies        // nil: the journal makes no copies
+	LastWriter  uint64        // of the record before the one to begin with, and its number
+	LastSeq     uint64
+	Log         *slog.Logger // nil: discard
 }
 
 // A Worker applies one partition's journal to its domain and commits what comes of it.
@@ -59,13 +73,14 @@ type Worker struct {
 	o       WorkerOptions
 	seq     int64
 	nudge   chan struct{}
-	pending int       // events applied since the last flush
-	flushed time.Time // when touches were written last
-	written int64     // the offset that stands in the database
-	ticked  time.Time // when a tick was sent that has not come back; zero: none is under way
-	tickFor time.Time // what was due then
-	untick  time.Time // no tick before this, for the journal refused one
-	unsure  bool      // whether the last commit was done is not known
+	pending int                          // events applied since the last flush
+	flushed time.Time                    // when touches were written last
+	written int64                        // the offset that stands in the database
+	ticked  time.Time                    // when a tick was sent that has not come back; zero: none is under way
+	tickFor time.Time                    // what was due then
+	untick  time.Time                    // no tick before this, for the journal refused one
+	unsure  bool                         // whether the last commit was done is not known
+	last    struct{ writer, seq uint64 } // of the record applied last
 
 	applied atomic.Int64 // events
 	offset  atomic.Int64
@@ -80,6 +95,7 @@ func NewWorker(d *Domain, seq int64, log Log, book Book, o WorkerOptions) *Worke
 	o.FlushEvents = cmp.Or(o.FlushEvents, 500_000)
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	w := &Worker{d: d, log: log, book: book, o: o, seq: seq, written: d.offset, nudge: make(chan struct{}, 1), peek: make(chan func(*Domain))}
+	w.last.writer, w.last.seq = o.LastWriter, o.LastSeq
 	w.observe()
 	return w
 }
@@ -260,6 +276,7 @@ func (w *Worker) apply(ctx context.Context, records []Record) error {
 	for len(records) > 0 && records[0].Offset < w.d.offset {
 		records = records[1:] // the offset in the state wins
 	}
+	w.fold(records)
 	events := 0
 	for behind := len(records) > 0; behind; {
 		var effects []Effect
@@ -285,13 +302,26 @@ func (w *Worker) apply(ctx context.Context, records []Record) error {
 	return nil
 }
 
+// fold empties the records that are copies of some that were applied before, and remembers the last.
+func (w *Worker) fold(records []Record) {
+	for i := range records {
+		r := &records[i]
+		if w.o.Copies != nil && w.o.Copies.Seen(r.Writer, r.Seq) {
+			r.Events, r.Rules = nil, nil
+		}
+		w.last.writer, w.last.seq = r.Writer, r.Seq
+	}
+}
+
 // commit makes durable what was applied. behind: it was rolled back because of commands, which have been absorbed now.
 func (w *Worker) commit(ctx context.Context, effects []Effect) (behind bool, err error) {
 	if !w.d.Dirty() {
 		w.d.Commit()
 		return false, nil
 	}
-	b := Batch{Next: w.d.offset, Seq: w.seq, Rules: w.d.RulesHash(), Writes: w.d.Writes(), Effects: effects}
+	b := Batch{
+		Next: w.d.offset, Seq: w.seq, Rules: w.d.RulesHash(), Writes: w.d.Writes(), Effects: effects, LastWriter: w.last.writer, LastSeq: w.last.seq,
+	}
 	seq, commands, err := w.try(ctx, b)
 	if err != nil {
 		w.d.Rollback()
@@ -373,7 +403,13 @@ func (w *Worker) flush(ctx context.Context) error {
 	if len(touches) == 0 && w.written == w.d.offset {
 		return nil
 	}
-	b := Batch{Next: w.d.offset, Seq: w.seq, Rules: w.d.RulesHash(), Writes: Writes{Next: w.d.next, SeenAt: moment(w.d.now)}, Flush: true, Touches: touches}
+	b := Batch{
+		Next: w.d.offset, Seq: w.seq, Rules: w.d.RulesHash(), Writes: Writes{Next: w.d.next, SeenAt: moment(w.d.now)}, Flush: true, Touches: touches,
+		LastWriter: w.last.writer, LastSeq: w.last.seq,
+	}
+	if w.o.Copies != nil {
+		b.Fold = w.o.Copies.Append(nil)
+	}
 	for {
 		seq, commands, err := w.try(ctx, b)
 		if err != nil {
