@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -26,13 +27,16 @@ var sandboxColumns = cols("id page channel recipient person subject text link at
 
 var insertSandbox = sandboxColumns.insert("sandbox")
 
+// nextSandbox counts in a row of meta, so that nodes that add at the same time wait for each other.
+const nextSandbox = `INSERT INTO meta (name, value) SELECT 'sandbox', CAST(COALESCE(MAX(id), 0) + 1 AS TEXT) FROM sandbox WHERE true
+	ON CONFLICT (name) DO UPDATE SET value = CAST(CAST(meta.value AS BIGINT) + 1 AS TEXT) RETURNING value`
+
 // AddSandbox adds a message to the sandbox's outbox, and returns its id. The oldest go when there are more than 10,000.
 func (t *Tx) AddSandbox(m SandboxMessage) (int64, error) {
-	newest, err := t.number("newest sandbox message", "SELECT MAX(id) FROM sandbox")
+	id, err := one(t, "next sandbox id", func(r Row) (int64, error) { return strconv.ParseInt(r.Text(0), 10, 64) }, nextSandbox)
 	if err != nil {
 		return 0, err
 	}
-	id := newest + 1
 	_, err = t.exec("add a sandbox message", insertSandbox, id, m.Page, m.Channel, m.To, m.Person, m.Subject, m.Text, m.Link, micros(m.At), micros(m.Answered))
 	if err != nil {
 		return 0, err

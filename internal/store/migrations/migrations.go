@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path"
+	"regexp"
 	"strconv"
 
 	"github.com/pressly/goose/v3"
@@ -35,31 +36,37 @@ func (e *NewerError) Error() string {
 // For returns the files as the engine of this dialect reads them.
 func For(d goose.Dialect) fs.FS {
 	if d == goose.DialectSQLite3 {
-		return integerKeys{files}
+		// INTEGER PRIMARY KEY is SQLite's row id, BIGINT PRIMARY KEY would be a second index.
+		return respelled{files, regexp.MustCompile(`\bBIGINT PRIMARY KEY`), "INTEGER PRIMARY KEY"}
 	}
-	return files
+	// Text is compared by its bytes, as SQLite does it, whatever the language of the database.
+	return respelled{files, regexp.MustCompile(`\bTEXT\b`), `TEXT COLLATE "C"`}
 }
 
-// integerKeys spells primary keys as SQLite wants them: INTEGER PRIMARY KEY is its row id, BIGINT PRIMARY KEY a second index.
-type integerKeys struct{ embed.FS }
+// respelled is the files with one spelling in place of another.
+type respelled struct {
+	embed.FS
+	old *regexp.Regexp
+	new string
+}
 
-// Open returns the file rewritten; folders stay as they are.
-func (k integerKeys) Open(name string) (fs.File, error) {
-	f, err := k.FS.Open(name)
+// Open returns the file respelled; folders stay as they are.
+func (r respelled) Open(name string) (fs.File, error) {
+	f, err := r.FS.Open(name)
 	if err != nil || path.Ext(name) != ".sql" {
 		return f, err
 	}
-	body, err := k.ReadFile(name)
+	body, err := r.ReadFile(name)
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return rewritten{File: f, Reader: bytes.NewReader(body)}, nil
 }
 
-// ReadFile returns the file rewritten.
-func (k integerKeys) ReadFile(name string) ([]byte, error) {
-	body, err := k.FS.ReadFile(name)
-	return bytes.ReplaceAll(body, []byte("BIGINT PRIMARY KEY"), []byte("INTEGER PRIMARY KEY")), err
+// ReadFile returns the file respelled.
+func (r respelled) ReadFile(name string) ([]byte, error) {
+	body, err := r.FS.ReadFile(name)
+	return r.old.ReplaceAll(body, []byte(r.new)), err
 }
 
 // rewritten is a file whose content is another's.

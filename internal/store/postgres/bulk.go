@@ -1,0 +1,391 @@
+package postgres
+
+import (
+	"encoding/binary"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
+)
+
+// A statement that is run many times becomes one statement over arrays, one array for each argument:
+//
+//	INSERT INTO t (a, b) VALUES ($1, $2) ...        INSERT INTO t (a, b) SELECT * FROM unnest($1, $2) ...
+//	UPDATE t SET a = $1 WHERE id = $2               UPDATE t SET a = v.c1 FROM unnest($1, $2) WITH ORDINALITY AS v(c1, c2, n) WHERE id = v.c2
+//
+// where ... is nothing or an ON CONFLICT. Any other statement is sent as often as it is to run, without waiting in between. So is one whose
+// array would have no type, because all of a column is NULL.
+//
+// One statement cannot touch a row twice: rows with the key of an earlier one go into a statement of their own, after it.
+
+// What one statement holds at most.
+const (
+	bulkRows  = 2048
+	bulkBytes = 4 << 20
+)
+
+// maxBulks bounds the statements that are remembered; the store has fewer.
+const maxBulks = 256
+
+// a bulk is a statement made one over arrays.
+type bulk struct {
+	text   string
+	key    int  // the argument that tells rows apart; -1: rows need not differ
+	counts bool // the statement returns the number (from 1) of each row that it changed
+	sure   bool // it changes one row each time
+}
+
+// bulks remembers what became of statements; nil is one that must be sent again and again.
+type bulks struct {
+	mu    sync.Mutex
+	known map[string]*bulk
+}
+
+// of returns the statement over arrays for query; nil where there is none.
+func (b *bulks) of(query string, width int) *bulk {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	made, ok := b.known[query]
+	if ok {
+		return made
+	}
+	if b.known == nil || len(b.known) >= maxBulks {
+		b.known = make(map[string]*bulk)
+	}
+	made = makeBulk(query, width)
+	b.known[query] = made
+	return made
+}
+
+var (
+	insertShape = regexp.MustCompile(`(?s)^INSERT INTO (\w+) \(([\w, ]+)\)\s+VALUES \(([$\d, ]+)\)(.*)$`)
+	targetShape = regexp.MustCompile(`(?s)^\s*ON CONFLICT \(([\w, ]+)\) DO (NOTHING|UPDATE SET .*)$`)
+	updateShape = regexp.MustCompile(`(?s)^UPDATE (\w+) SET (.*) WHERE (\w+) = \$(\d+)$`)
+	argument    = regexp.MustCompile(`\$(\d+)`)
+)
+
+// makeBulk returns the statement over arrays for query, which has width arguments; nil where its shape is another.
+func makeBulk(query string, width int) *bulk {
+	if m := insertShape.FindStringSubmatch(query); m != nil {
+		return bulkInsert(m[1], m[2], m[3], m[4], width)
+	}
+	if m := updateShape.FindStringSubmatch(query); m != nil {
+		return bulkUpdate(m[1], m[2], m[3], m[4], width)
+	}
+	return nil
+}
+
+func bulkInsert(table, columns, values, rest string, width int) *bulk {
+	names := strings.Split(columns, ", ")
+	if values != marks(width) || len(names) != width || strings.Contains(rest, "$") {
+		return nil
+	}
+	b := &bulk{key: -1, sure: true, text: fmt.Sprintf("INSERT INTO %s (%s) SELECT * FROM unnest(%s)%s", table, columns, marks(width), rest)}
+	if strings.TrimSpace(rest) == "" {
+		return b
+	}
+	target := targetShape.FindStringSubmatch(rest)
+	switch {
+	case target == nil:
+		return nil
+	case target[2] == "NOTHING":
+		b.sure = false
+		return b
+	}
+	b.key = slices.Index(names, target[1])
+	if b.key < 0 {
+		return nil // the key has several columns
+	}
+	return b
+}
+
+func bulkUpdate(table, sets, column, number string, width int) *bulk {
+	key, err := strconv.Atoi(number)
+	if err != nil || key < 1 || key > width || strings.Contains(sets, " WHERE ") || strings.Contains(sets, "SELECT") {
+		return nil
+	}
+	names := make([]string, width)
+	for i := range names {
+		names[i] = "c" + strconv.Itoa(i+1)
+	}
+	return &bulk{key: key - 1, counts: true, text: fmt.Sprintf("UPDATE %s SET %s FROM unnest(%s) WITH ORDINALITY AS v(%s, n) WHERE %s = v.c%d RETURNING v.n",
+		table, argument.ReplaceAllString(sets, "v.c$1"), marks(width), strings.Join(names, ", "), column, key)}
+}
+
+// marks returns $1, $2 and so on.
+func marks(n int) string {
+	out := make([]string, n)
+	for i := range out {
+		out[i] = "$" + strconv.Itoa(i+1)
+	}
+	return strings.Join(out, ", ")
+}
+
+// Each runs one statement n times: as one statement over arrays where it has such a shape.
+func (c *conn) Each(query string, width, n int, fill func(int, []any), done func(int, int64)) error {
+	if n == 0 {
+		return nil
+	}
+	b := c.bulks.of(query, width)
+	if n == 1 || b == nil || done != nil && !b.sure && !b.counts {
+		return c.stream(query, width, 0, n, fill, done)
+	}
+	values, r := make([]any, width), newRows(width)
+	for from := 0; from < n; {
+		r.reset()
+		for i := from; i < n && r.count < bulkRows && r.bytes < bulkBytes; i++ {
+			fill(i, values)
+			if b.key >= 0 && !r.first(values[b.key]) {
+				break
+			}
+			err := r.add(values)
+			if err != nil {
+				return fmt.Errorf("row %d: %w", i, err)
+			}
+		}
+		err := c.flush(b, r, query, width, from, fill, done)
+		if err != nil {
+			return err
+		}
+		from += r.count
+	}
+	return nil
+}
+
+// flush runs the statement for the rows gathered, of which the first is row from.
+func (c *conn) flush(b *bulk, r *rows, query string, width, from int, fill func(int, []any), done func(int, int64)) error {
+	if !r.typed() {
+		return c.stream(query, width, from, from+r.count, fill, done)
+	}
+	err := c.check()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := c.within()
+	defer cancel()
+	result := c.pg.ExecParams(ctx, b.text, r.arrays(), r.types(), binaryFormat, binaryFormat)
+	var changed []int64
+	if b.counts {
+		changed = make([]int64, r.count)
+		for result.NextRow() {
+			changed[int(binary.BigEndian.Uint64(result.Values()[0]))-1]++ //nolint:gosec // one of our own rows
+		}
+	}
+	tag, err := result.Close()
+	if err != nil {
+		return c.fail(err)
+	}
+	c.changed += tag.RowsAffected()
+	if done == nil {
+		return nil
+	}
+	for i := range r.count {
+		count := int64(1)
+		if b.counts {
+			count = changed[i]
+		}
+		done(from+i, count)
+	}
+	return nil
+}
+
+// pipelined is how many statements are sent before their answers are read.
+const pipelined = 256
+
+// stream runs a statement for the rows from up to to, without waiting for each.
+func (c *conn) stream(query string, width, from, to int, fill func(int, []any), done func(int, int64)) error {
+	values := make([]any, width)
+	for from < to {
+		err := c.check()
+		if err != nil {
+			return err
+		}
+		end := min(from+pipelined, to)
+		err = c.pipeline(query, from, end, values, fill, done)
+		if err != nil {
+			return err
+		}
+		from = end
+	}
+	return nil
+}
+
+// pipeline is one round of stream.
+func (c *conn) pipeline(query string, from, to int, values []any, fill func(int, []any), done func(int, int64)) (err error) {
+	ctx, cancel := c.within()
+	defer cancel()
+	p := c.pg.StartPipeline(ctx)
+	defer func() {
+		closed := p.Close()
+		if err == nil {
+			err = c.fail(closed)
+		}
+	}()
+	for i := from; i < to; i++ {
+		fill(i, values)
+		err = c.bind(values)
+		if err != nil {
+			return err
+		}
+		p.SendQueryParams(query, c.args.values, c.args.types, binaryFormat, binaryFormat)
+	}
+	err = p.Sync()
+	if err != nil {
+		return c.fail(err)
+	}
+	for i := from; i < to; i++ {
+		got, err := p.GetResults()
+		if err != nil {
+			return c.fail(err)
+		}
+		result, ok := got.(*pgconn.ResultReader)
+		if !ok {
+			return c.fail(fmt.Errorf("PostgreSQL answered a statement with a %T", got))
+		}
+		tag, err := result.Close()
+		if err != nil {
+			return c.fail(err)
+		}
+		c.changed += tag.RowsAffected()
+		if done != nil {
+			done(i, tag.RowsAffected())
+		}
+	}
+	return nil
+}
+
+// rows are the arguments of many times, gathered into arrays.
+type rows struct {
+	columns []column
+	keys    map[any]struct{}
+	count   int
+	bytes   int
+}
+
+// column is one array under way: its elements as the wire has them.
+type column struct {
+	oid   uint32 // of an element; 0: not known yet
+	nulls bool
+	data  []byte
+}
+
+func newRows(width int) *rows {
+	return &rows{columns: make([]column, width), keys: make(map[any]struct{})}
+}
+
+func (r *rows) reset() {
+	for i := range r.columns {
+		r.columns[i].data, r.columns[i].nulls = r.columns[i].data[:0], false
+	}
+	clear(r.keys)
+	r.count, r.bytes = 0, 0
+}
+
+// first reports whether no row before has this key.
+func (r *rows) first(key any) bool {
+	if _, there := r.keys[key]; there {
+		return false
+	}
+	r.keys[key] = struct{}{}
+	return true
+}
+
+// add adds a row.
+func (r *rows) add(values []any) error {
+	for i, v := range values {
+		c := &r.columns[i]
+		before := len(c.data)
+		err := c.add(v)
+		if err != nil {
+			return fmt.Errorf("argument %d: %w", i+1, err)
+		}
+		r.bytes += len(c.data) - before
+	}
+	r.count++
+	return nil
+}
+
+func (c *column) add(v any) error {
+	oid := c.oid
+	switch v := v.(type) {
+	case int64:
+		oid = pgtype.Int8OID
+		c.data = binary.BigEndian.AppendUint32(c.data, 8)
+		c.data = binary.BigEndian.AppendUint64(c.data, uint64(v)) //nolint:gosec // the same 64 bits
+	case int:
+		return c.add(int64(v))
+	case string:
+		oid = pgtype.TextOID
+		v = clean(v)
+		c.data = binary.BigEndian.AppendUint32(c.data, uint32(len(v))) //nolint:gosec // bounded by the doors
+		c.data = append(c.data, v...)
+	case []byte:
+		oid = pgtype.ByteaOID
+		if v == nil {
+			c.nulls = true
+			c.data = binary.BigEndian.AppendUint32(c.data, null)
+			break
+		}
+		c.data = binary.BigEndian.AppendUint32(c.data, uint32(len(v))) //nolint:gosec // bounded by the doors
+		c.data = append(c.data, v...)
+	case nil:
+		c.nulls = true
+		c.data = binary.BigEndian.AppendUint32(c.data, null)
+	default:
+		return fmt.Errorf("a %T cannot be stored", v)
+	}
+	if c.oid != 0 && oid != c.oid {
+		return fmt.Errorf("a %T stands in a column of other values", v)
+	}
+	c.oid = oid
+	return nil
+}
+
+// null is the length of an element that is NULL.
+const null = 0xffffffff
+
+// typed reports whether each array has a type.
+func (r *rows) typed() bool {
+	return !slices.ContainsFunc(r.columns, func(c column) bool { return c.oid == 0 })
+}
+
+// arrayOf are the types of arrays by those of their elements.
+func arrayOf(element uint32) uint32 {
+	switch element {
+	case pgtype.Int8OID:
+		return pgtype.Int8ArrayOID
+	case pgtype.TextOID:
+		return pgtype.TextArrayOID
+	}
+	return pgtype.ByteaArrayOID
+}
+
+func (r *rows) types() []uint32 {
+	out := make([]uint32, len(r.columns))
+	for i, c := range r.columns {
+		out[i] = arrayOf(c.oid)
+	}
+	return out
+}
+
+// arrays returns the arrays in their binary form: dimensions, whether there are NULLs, the type, the length, the first index, the elements.
+func (r *rows) arrays() [][]byte {
+	out := make([][]byte, len(r.columns))
+	for i, c := range r.columns {
+		nulls := uint32(0)
+		if c.nulls {
+			nulls = 1
+		}
+		b := make([]byte, 0, 20+len(c.data))
+		for _, word := range [...]uint32{1, nulls, c.oid, uint32(r.count), 1} { //nolint:gosec // bulkRows at most
+			b = binary.BigEndian.AppendUint32(b, word)
+		}
+		out[i] = append(b, c.data...)
+	}
+	return out
+}
