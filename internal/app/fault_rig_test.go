@@ -1,14 +1,18 @@
 package app
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -166,4 +170,32 @@ func (p *plant) mkdata(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// term asks the process to end, and does not wait.
+func (p *plant) term() {
+	p.t.Helper()
+	err := p.cmd.Process.Signal(syscall.SIGTERM)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// hold keeps a request under way, so that a drain does not end by itself: its body comes so slowly that it never ends. end lets
+// go of it.
+func (p *plant) hold() (end func()) {
+	p.t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(p.at(p.t.Context()), "http://"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	_, err = fmt.Fprintf(conn, "POST /v2/enqueue HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\nExpect: 100-continue\r\n\r\n")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	line, err := bufio.NewReader(conn).ReadString('\n') // it reads the body now
+	if err != nil || !strings.Contains(line, "100") {
+		p.t.Fatalf("a request whose body is to come is answered %q, %v", line, err)
+	}
+	return func() { _ = conn.Close() }
 }
