@@ -13,12 +13,21 @@ import (
 const (
 	pageSize  = 4096
 	walSoft   = 16 << 20  // bytes: from here on it is moved, by the checkpointer, while the writer goes on
-	walShort  = 2 << 20   // bytes: the same while the disk is full, so that the room of the reserve lasts
+	walShort  = 2 << 20   // bytes: in place of walSoft while the disk is full
 	walHard   = 64 << 20  // bytes: from here on the writer moves it between two commits, so that it can begin again
 	walWarn   = 256 << 20 // bytes: somebody reads one snapshot for so long that it cannot begin again
 	walNudge  = 256       // rows written until the checkpointer looks again
 	walRepeat = time.Minute
 )
+
+// walLimits are the bytes from which the checkpointer, and the writer, move the log: fewer while the disk is full, so that the
+// room of the reserve lasts.
+func (db *DB) walLimits() (soft, hard int64) {
+	if db.reserve.there() {
+		return walSoft, walHard
+	}
+	return walShort, 2 * walShort
+}
 
 // walSize is what the writer knows of the log.
 type walSize struct {
@@ -45,11 +54,12 @@ func (w *walSize) wrote(rows int64) {
 // relieve moves the log into the file while nothing is being written, when the checkpointer cannot keep up.
 func (w *writer) relieve() {
 	size := w.wal.bytes.Load()
-	if size < walHard {
+	soft, hard := w.db.walLimits()
+	if size < hard {
 		w.wal.tried = 0
 		return
 	}
-	if w.conn == nil || size < w.wal.tried+walSoft {
+	if w.conn == nil || size < w.wal.tried+soft {
 		return
 	}
 	w.wal.tried = size
@@ -134,10 +144,7 @@ func (p *checkpointer) move() error {
 		return err
 	}
 	p.bytes.Store(s.pages * pageSize)
-	soft := int64(walSoft)
-	if !p.db.reserve.there() {
-		soft = walShort
-	}
+	soft, _ := p.db.walLimits()
 	for range 2 {
 		if s.pages*pageSize < soft || s.left() == 0 {
 			return nil

@@ -376,6 +376,9 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv(childPath); path != "" {
 		writeUntilKilled(path)
 	}
+	if path := os.Getenv(childOpens); path != "" {
+		os.Exit(openAndSay(path))
+	}
 	os.Exit(m.Run())
 }
 
