@@ -1,0 +1,23 @@
+package journal
+
+import "context"
+
+// A Claim says that one partition is this process's to apply, until the context that came with it ends.
+type Claim struct {
+	Partition int
+	// Generation rises each time that the partitions are shared out anew. It begins again at 1 when the journal forgets the
+	// group; the fence is the state's epoch, not this.
+	Generation int64
+	// Passed says that everything before offset next is applied and committed. It is advice for tools that watch the lag: it may
+	// be lost, comes late, and is never read back. It returns at once and may be called by any goroutine.
+	Passed func(next int64)
+}
+
+// A Sharer shares the partitions of a journal out to the processes that have it open, each to one of them.
+type Sharer interface {
+	// Share calls own, in a goroutine of its own, for each partition that is this process's, and ends the context of that call
+	// when it no longer is; own must then return within seconds. Where own returns while its context lives, it is called again
+	// after 0.2 s, then more, up to 5 s: an error of one partition disturbs no other. Share returns when ctx has ended and each own
+	// has returned; its error says why it could not go on.
+	Share(ctx context.Context, own func(ctx context.Context, c Claim) error) error
+}

@@ -1,0 +1,65 @@
+package kafka
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"tocsin/internal/journal"
+	"tocsin/internal/journal/journaltest"
+)
+
+// fake starts a cluster in this process.
+func fake(t testing.TB, opts ...kfake.Opt) *kfake.Cluster {
+	t.Helper()
+	c, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1), kfake.GroupMinSessionTimeout(100 * time.Millisecond)}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// options are those of a journal of two partitions on c.
+func options(t testing.TB, c *kfake.Cluster) Options {
+	t.Helper()
+	return Options{
+		Brokers: c.ListenAddrs(), Topic: "tocsin.alerts", Partitions: 2,
+		Log: slog.New(slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+}
+
+// testLog shows the log of a test that fails.
+type testLog struct{ t testing.TB }
+
+func (l testLog) Write(b []byte) (int, error) {
+	if l.t.Context().Err() == nil {
+		l.t.Log(string(b[:len(b)-1]))
+	}
+	return len(b), nil
+}
+
+func open(t testing.TB, o Options) *Journal {
+	t.Helper()
+	j, err := Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = j.Close() })
+	return j
+}
+
+func TestJournal(t *testing.T) {
+	journaltest.Run(t, func(t *testing.T) journal.Journal { return open(t, options(t, fake(t))) }, journaltest.Options{
+		Resolution: time.Millisecond,
+		Reopen: func(t *testing.T, j journal.Journal) journal.Journal {
+			err := j.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return open(t, j.(*Journal).o)
+		},
+	})
+}
