@@ -44,6 +44,8 @@ type bulk struct {
 type bulks struct {
 	mu    sync.Mutex
 	known map[string]*bulk
+	idle  sync.Pool // *rows
+	never bool      // for benchmarks: what the arrays are compared with
 }
 
 // of returns the statement over arrays for query; nil where there is none.
@@ -57,7 +59,9 @@ func (b *bulks) of(query string, width int) *bulk {
 	if b.known == nil || len(b.known) >= maxBulks {
 		b.known = make(map[string]*bulk)
 	}
-	made = makeBulk(query, width)
+	if !b.never {
+		made = makeBulk(query, width)
+	}
 	b.known[query] = made
 	return made
 }
@@ -135,7 +139,8 @@ func (c *conn) Each(query string, width, n int, fill func(int, []any), done func
 	if n == 1 || b == nil || done != nil && !b.sure && !b.counts {
 		return c.stream(query, width, 0, n, fill, done)
 	}
-	values, r := make([]any, width), newRows(width)
+	values, r := make([]any, width), c.bulks.rows(width)
+	defer c.bulks.done(r)
 	for from := 0; from < n; {
 		r.reset()
 		for i := from; i < n && r.count < bulkRows && r.bytes < bulkBytes; i++ {
@@ -271,16 +276,33 @@ type rows struct {
 type column struct {
 	oid   uint32 // of an element; 0: not known yet
 	nulls bool
-	data  []byte
+	data  []byte // room for the head, then the elements
 }
 
-func newRows(width int) *rows {
-	return &rows{columns: make([]column, width), keys: make(map[any]struct{})}
+// rows returns an empty one for statements with width arguments, made before or new.
+func (b *bulks) rows(width int) *rows {
+	r, ok := b.idle.Get().(*rows)
+	if !ok || cap(r.columns) < width {
+		r = &rows{columns: make([]column, width), keys: make(map[any]struct{})}
+	}
+	r.columns = r.columns[:width]
+	for i := range r.columns {
+		r.columns[i].oid = 0
+	}
+	return r
+}
+
+// done keeps r for a later statement, unless it has grown large.
+func (b *bulks) done(r *rows) {
+	if r.bytes < bulkBytes/4 {
+		b.idle.Put(r)
+	}
 }
 
 func (r *rows) reset() {
 	for i := range r.columns {
-		r.columns[i].data, r.columns[i].nulls = r.columns[i].data[:0], false
+		c := &r.columns[i]
+		c.data, c.nulls = append(c.data[:0], make([]byte, headRoom)...), false
 	}
 	clear(r.keys)
 	r.count, r.bytes = 0, 0
@@ -373,19 +395,22 @@ func (r *rows) types() []uint32 {
 	return out
 }
 
+// headRoom is how many bytes an array has before its elements.
+const headRoom = 20
+
 // arrays returns the arrays in their binary form: dimensions, whether there are NULLs, the type, the length, the first index, the elements.
 func (r *rows) arrays() [][]byte {
 	out := make([][]byte, len(r.columns))
-	for i, c := range r.columns {
+	for i := range r.columns {
+		c := &r.columns[i]
 		nulls := uint32(0)
 		if c.nulls {
 			nulls = 1
 		}
-		b := make([]byte, 0, 20+len(c.data))
-		for _, word := range [...]uint32{1, nulls, c.oid, uint32(r.count), 1} { //nolint:gosec // bulkRows at most
-			b = binary.BigEndian.AppendUint32(b, word)
+		for at, word := range [...]uint32{1, nulls, c.oid, uint32(r.count), 1} { //nolint:gosec // bulkRows at most
+			binary.BigEndian.PutUint32(c.data[4*at:], word)
 		}
-		out[i] = append(b, c.data...)
+		out[i] = c.data
 	}
 	return out
 }
