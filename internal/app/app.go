@@ -9,8 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,41 +16,39 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
-	"tocsin"
 	"tocsin/config"
-	"tocsin/correlate"
 	"tocsin/ingest"
 	"tocsin/internal/api"
-	"tocsin/internal/journal"
 	"tocsin/internal/journal/disk"
+	"tocsin/internal/journal/kafka"
 	"tocsin/internal/store"
-	"tocsin/internal/store/sqlite"
 	"tocsin/paging"
 )
 
 // An App is one tocsin: its parts, joined.
 type App struct {
-	log      *slog.Logger
-	registry *prometheus.Registry
-	clock    *clock
-	journal  *disk.Journal
-	db       store.DB
-	setup    atomic.Pointer[setup]
-	office   *office
-	intake   *intake
-	sources  *ingest.Sources
-	pager    *paging.Worker
-	api      *api.Server
-	listener net.Listener
-	part     store.Part                       // as this process claimed it
-	worker   atomic.Pointer[correlate.Worker] // nil while the state is being loaded
+	log        *slog.Logger
+	registry   *prometheus.Registry
+	clock      *clock
+	db         store.DB
+	partitions int // N: how many the state has
+	journal    wal
+	disk       *disk.Journal  // the same, where it is embedded
+	kafka      *kafka.Journal // the same, where it is Kafka
+	node       node
+	holds      holdings
+	moved      *moved
+	setup      atomic.Pointer[setup]
+	office     *office
+	intake     *intake
+	sources    *ingest.Sources
+	pager      *paging.Worker
+	api        *api.Server
+	listener   net.Listener
 	meters
 	path   string // of the configuration; "" for the starter's
 	reload sync.Mutex
 }
-
-// partition is the only one that the embedded journal has.
-const partition = 0
 
 // grace is how long requests and sends under way may take to end.
 const grace = 20 * time.Second
@@ -65,39 +61,23 @@ func open(ctx context.Context, c *config.Config, path string, log *slog.Logger) 
 			err = errors.Join(err, a.close())
 		}
 	}()
-	if c.Storage.Kafka != nil || c.Storage.Postgres != nil {
-		return nil, errors.New("storage: Kafka and PostgreSQL are not in force yet: leave storage.journal and storage.state out to use the embedded storage")
-	}
-	dir := c.Storage.Dir
-	err = os.MkdirAll(dir, 0o750)
-	if err != nil {
-		return nil, fmt.Errorf("storage.dir: %w", err)
-	}
-	a.journal, err = disk.Open(filepath.Join(dir, "journal"), disk.Options{MaxAge: journalFor, MaxBytes: journalBytes, Log: log})
-	if err != nil {
-		return nil, fmt.Errorf("storage.dir %s: %w", dir, err)
-	}
-	db, err := sqlite.Open(filepath.Join(dir, "tocsin.db"), sqlite.Options{Log: log})
-	if err != nil {
-		return nil, fmt.Errorf("storage.dir %s: %w", dir, err)
-	}
-	a.db = db
-	now, err := a.db.Now(ctx)
-	if err != nil {
-		return nil, err
-	}
-	a.clock = newClock(now)
 	a.observe()
-	err = a.claim(ctx)
+	err = a.openStorage(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	a.intake = newIntake(a.journal, a.clock)
+	a.watchStorage()
+	err = a.enlist(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	a.moved = newMoved(a.db)
+	a.intake = newIntake(a.journal, a.clock, a.partitions, c.IsolateBy)
 	secret, err := a.secret(ctx)
 	if err != nil {
 		return nil, err
 	}
-	a.office = &office{db: a.db, clock: a.clock, setup: &a.setup, log: log, secret: secret, nudge: a.nudge}
+	a.office = &office{db: a.db, clock: a.clock, setup: &a.setup, log: log, secret: secret, node: a.node.id, alone: a.node.alone, nudge: a.nudge}
 	s, err := a.build(c)
 	if err != nil {
 		return nil, err
@@ -157,10 +137,12 @@ func (a *App) run(ctx context.Context) error {
 		}
 		return fmt.Errorf("serve %s: %w", a.listener.Addr(), err)
 	})
-	g.Go(func() error { return a.correlate(parts) })
+	g.Go(func() error { return a.share(parts) })
 	g.Go(func() error { return a.pager.Run(parts) })
 	g.Go(func() error { return a.clock.run(parts, a.db, a.log) })
 	g.Go(func() error { return a.housekeep(parts) })
+	g.Go(func() error { return a.beat(parts) })
+	g.Go(func() error { return a.follow(parts) })
 	g.Go(func() error {
 		<-ctx.Done()
 		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
@@ -187,105 +169,13 @@ func (a *App) close() error {
 	return errors.Join(errs...)
 }
 
-// claim makes this process the owner of the partition, and sees to it that no offset is given out again that the state has
-// seen: a disk may have lost what it said was durable.
-func (a *App) claim(ctx context.Context) error {
-	err := a.db.Update(ctx, store.Commands, func(tx *store.Tx) error {
-		var err error
-		a.part, err = tx.Claim(partition, "embedded")
-		if err != nil {
-			return err
-		}
-		return a.takeBack(tx)
-	})
-	if err != nil {
-		return fmt.Errorf("claim partition %d: %w", partition, err)
-	}
-	lost, err := a.journal.Expect(partition, a.part.NextOffset)
-	if err != nil {
-		return err
-	}
-	if lost != nil {
-		a.gap(lost)
-	}
-	return a.journal.SetFloor(partition, a.part.TouchOffset)
-}
-
-// pagesAfter is how long a page waits that an earlier start had claimed and did not give back: its request may have gone out,
-// and the provider's callback says so, or its list shows it by then.
-const pagesAfter = 10 * time.Second
-
-// takeBack ends the claims of earlier starts: nobody else works on this database, and a lease is for those that still live.
-func (a *App) takeBack(tx *store.Tx) error {
-	soon := a.clock.Now().Add(pagesAfter)
-	left, err := tx.Pages(store.PageFilter{States: []tocsin.PageState{tocsin.PageClaimed, tocsin.PageUnknown}, Limit: claimsTaken})
-	if err != nil {
-		return err
-	}
-	for i := range left {
-		if left[i].ClaimedTo.After(soon) {
-			left[i].ClaimedTo = soon
-		}
-	}
-	_, err = tx.SavePages(left)
-	return err
-}
-
-// claimsTaken is more claims than one process can hold.
-const claimsTaken = 20_000
-
-// correlate loads the state and applies the journal until ctx ends.
-func (a *App) correlate(ctx context.Context) error {
-	began := time.Now()
-	part := a.part
-	d, seq, err := a.load(ctx, part)
-	if err != nil {
-		return ended(ctx, err)
-	}
-	reader, err := a.journal.Read(partition, part.NextOffset)
-	if gap, is := errors.AsType[*journal.GapError](err); is {
-		a.gap(gap)
-		reader, err = a.journal.Read(partition, gap.To)
-	}
-	if err != nil {
-		return err
-	}
-	defer reader.Close()
-	w := correlate.NewWorker(d, seq, a.records(reader), &book{a.office, partition, part.Epoch}, correlate.WorkerOptions{Log: a.log})
-	a.worker.Store(w)
-	w.Nudge() // somebody may have commanded something since the rows were read
-	a.log.Info("state loaded", "alerts", d.Firing(), "incidents", d.OpenIncidents(), "took", time.Since(began))
-	return w.Run(ctx)
-}
-
-// ended hides the errors that come of being told to stop.
-func ended(ctx context.Context, err error) error {
+// share applies the partitions that are this node's, until ctx ends.
+func (a *App) share(ctx context.Context) error {
+	err := a.journal.Share(ctx, a.own)
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // it was told to stop
 	}
 	return err
-}
-
-func (a *App) nudge(int) {
-	if w := a.worker.Load(); w != nil {
-		w.Nudge()
-	}
-}
-
-func (a *App) records(r journal.Reader) *records {
-	return &records{reader: r, in: a.intake, rules: a.rulesByHash, gap: a.gap, dead: a.dead}
-}
-
-// gap says that records are gone that nobody has applied.
-func (a *App) gap(g *journal.GapError) {
-	a.lost.Add(float64(g.To - g.From))
-	a.log.Error("records of the journal are lost", "from", g.From, "to", g.To, "cause", g.Cause)
-}
-
-// dead says that a record cannot be read. It stays in the journal.
-func (a *App) dead(offset int64, payload []byte, cause error) {
-	a.unreadable.Inc()
-	a.log.Error("record of the journal cannot be read", "offset", offset, "bytes", len(payload), "error", cause)
 }
 
 const (
@@ -314,20 +204,7 @@ func (a *App) housekeep(ctx context.Context) error {
 }
 
 func (a *App) prune(ctx context.Context) error {
-	var part store.Part
-	err := a.db.View(ctx, func(tx *store.Tx) error {
-		var err error
-		part, err = tx.Part(partition)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	err = a.journal.SetFloor(partition, part.TouchOffset)
-	if err != nil {
-		return err
-	}
-	err = a.journal.Retain(a.clock.Now())
+	err := a.release(ctx)
 	if err != nil {
 		return err
 	}
@@ -342,4 +219,23 @@ func (a *App) prune(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// release lets the embedded journal go that has been applied.
+func (a *App) release(ctx context.Context) error {
+	if a.disk == nil {
+		return nil // a topic forgets by its own retention
+	}
+	var part store.Part
+	err := a.db.View(ctx, func(tx *store.Tx) (err error) {
+		part, err = tx.Part(0)
+		return err
+	})
+	if err == nil {
+		err = a.disk.SetFloor(0, part.TouchOffset)
+	}
+	if err == nil {
+		err = a.disk.Retain(a.clock.Now())
+	}
+	return err
 }

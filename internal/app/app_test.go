@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -40,6 +41,12 @@ const (
 // newRig starts a tocsin whose configuration is the contract's, with edits: pairs of old and new text.
 func newRig(t *testing.T, edits ...string) *rig {
 	t.Helper()
+	return newRigOn(t, ground{}, edits...)
+}
+
+// newRigOn starts one on other storage than the embedded.
+func newRigOn(t *testing.T, g ground, edits ...string) *rig {
+	t.Helper()
 	r := &rig{t: t, dir: t.TempDir()}
 	var err error
 	r.twilio, err = providertest.NewTwilio(accountID, "twilio-secret")
@@ -60,7 +67,7 @@ func newRig(t *testing.T, edits ...string) *rig {
 	edits = append([]string{
 		"listen: 127.0.0.1:8080", "listen: 127.0.0.1:0", "public_url: http://127.0.0.1:8080 ", "public_url: " + public + " ", "dir: ./data", "dir: " + filepath.Join(r.dir, "data"),
 		"base_url: http://127.0.0.1:9400", "base_url: " + tw.URL, "base_url: http://127.0.0.1:9401", "base_url: " + sg.URL,
-	}, edits...)
+	}, append(edits, g.edits(t)...)...)
 	for i := 0; i < len(edits); i += 2 {
 		if !strings.Contains(string(text), edits[i]) {
 			t.Fatalf("the contract's file has no %q", edits[i])
@@ -95,6 +102,14 @@ func (r *rig) start() {
 	stop := sync.OnceValue(func() error { cancel(); return <-done })
 	r.stop = stop
 	r.t.Cleanup(func() { _ = stop() }) // the folder goes only after its last file is closed
+}
+
+// join starts another node on the same configuration and storage.
+func (r *rig) join() *rig {
+	r.t.Helper()
+	other := *r
+	other.start()
+	return &other
 }
 
 // event posts a PagerDuty event and fails unless it is accepted.
@@ -163,6 +178,28 @@ func (r *rig) get(path string, into any) {
 	if err != nil {
 		r.t.Fatalf("GET %s: %v in %s", path, err, body)
 	}
+}
+
+// metric returns the sum of all values of a metric.
+func (r *rig) metric(name string) (sum float64) {
+	r.t.Helper()
+	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, r.url+"/metrics", nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	_, body := r.do(req)
+	for line := range strings.Lines(body) {
+		series, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if n, _, _ := strings.Cut(series, "{"); n != name {
+			continue
+		}
+		v, err := strconv.ParseFloat(value, 64)
+		if err != nil {
+			r.t.Fatalf("metric %s: %v", name, err)
+		}
+		sum += v
+	}
+	return sum
 }
 
 type incidentJSON struct {

@@ -16,6 +16,8 @@ type book struct {
 	*office
 	partition int
 	epoch     int64
+	passed    func(next int64) // tells the journal, for those who watch the lag; nil: nobody does
+	fenced    func()           // counts commits that were refused because the partition has another owner; nil: nobody does
 }
 
 // errBehind rolls a batch back because commands were committed that its domain does not know.
@@ -59,6 +61,9 @@ func (b *book) Commit(ctx context.Context, batch correlate.Batch) (seq int64, co
 	case errors.Is(err, errBehind):
 		return 0, commands, nil
 	case errors.Is(err, store.ErrFenced):
+		if b.fenced != nil {
+			b.fenced()
+		}
 		return 0, nil, fmt.Errorf("%w: %w", correlate.ErrLost, err)
 	case err != nil:
 		if t != nil {
@@ -68,6 +73,9 @@ func (b *book) Commit(ctx context.Context, batch correlate.Batch) (seq int64, co
 	}
 	if t != nil {
 		t.after(ctx, b.pager)
+	}
+	if b.passed != nil {
+		b.passed(batch.Next)
 	}
 	return seq, nil, nil
 }
@@ -117,8 +125,9 @@ func (b *book) write(t *turn, batch correlate.Batch) error {
 	if w.SeenAt.After(t.part.SeenAt) {
 		t.part.SeenAt = w.SeenAt
 	}
+	t.part.LastWriter, t.part.LastSeq = int64(batch.LastWriter), int64(batch.LastSeq) //nolint:gosec // all 64 bits are kept
 	if batch.Flush {
-		t.part.TouchOffset = batch.Next
+		t.part.TouchOffset, t.part.Fold = batch.Next, batch.Fold
 	}
 	return t.finish()
 }

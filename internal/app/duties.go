@@ -60,7 +60,7 @@ func (d *duties) keep(was *duties, t time.Time, known func(person string) bool) 
 // tellMoved tells those whom a reload put on call, or took off, at once.
 func (a *App) tellMoved(ctx context.Context, was, is *setup) error {
 	t := a.clock.Now()
-	return a.office.do(ctx, store.Commands, partition, func(turn *turn) error {
+	return a.office.do(ctx, store.Commands, 0, func(turn *turn) error {
 		for _, name := range slices.Sorted(keys(is.rotas.now)) {
 			before, now := was.rotas.rota(name, t), is.rotas.rota(name, t)
 			if before == nil {

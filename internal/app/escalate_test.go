@@ -109,7 +109,7 @@ func TestWhenNobodyAnswersEverybodyIsPagedInTheOrderThatTheFileSays(t *testing.T
 // An alert that ends before its page went out, and is back before that counts as a recovery, is paged all the same.
 func TestWhatFlapsFasterThanItsPageIsPagedOnce(t *testing.T) {
 	r := newRig(t)
-	r.until("the state is loaded", func() bool { return r.a.worker.Load() != nil })
+	r.until("the state is loaded", func() bool { return r.a.holds.whole() })
 	e := tocsin.Event{Source: "legacy", Key: "lag", Fingerprint: tocsin.FingerprintOf("legacy", "lag"), Status: tocsin.Firing, Severity: tocsin.Critical, Summary: "replication lag"}
 	end := e
 	end.Status = tocsin.Resolved

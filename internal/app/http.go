@@ -24,7 +24,7 @@ func (a *App) serveHTTP(*config.Config) error {
 		return err
 	}
 	a.api, err = api.New(api.Options{
-		DB: a.db, Desk: a.office, Receiver: receiver, Sources: a.sources,
+		DB: a.moved, Desk: a.office, Receiver: receiver, Sources: a.sources,
 		Tokens:    func() []api.Token { return a.setup.Load().tokens },
 		PublicURL: func() string { return a.setup.Load().public },
 		Callbacks: func() map[string]any { return a.setup.Load().callbacks },
@@ -59,13 +59,13 @@ func (a *App) receiving(i tocsin.Incident) string {
 
 // Touched says what repeats said since their rows were written.
 func (a *App) Touched(ids []int64, seen func(place int, lastAt, endsAt time.Time)) {
-	w := a.worker.Load()
-	if w == nil {
-		return
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), peekWait)
 	defer cancel()
-	_ = w.Peek(ctx, func(d *correlate.Domain) { d.Seen(ids, seen) }) // without it the rows are some seconds old
+	for _, h := range a.holds.all() {
+		if w := h.worker.Load(); w != nil {
+			_ = w.Peek(ctx, func(d *correlate.Domain) { d.Seen(ids, seen) }) // without it the rows are some seconds old
+		}
+	}
 }
 
 // peekWait bounds how long a listing waits for the correlator to look something up.
@@ -79,7 +79,7 @@ func (a *App) ready() api.Readiness {
 		a.log.Warn("journal cannot write", "error", err)
 		r.Doors = "sick"
 	}
-	if a.worker.Load() == nil {
+	if !a.holds.whole() {
 		r.Correlate = "loading"
 	}
 	return r

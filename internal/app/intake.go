@@ -21,22 +21,31 @@ const retryAfter = 5 * time.Second
 
 // intake makes accepted events durable: it is what the doors hand them to.
 type intake struct {
-	j      journal.Journal
-	clock  *clock
+	j     journal.Journal
+	clock *clock
+	shards
 	writer uint64 // of this start of the process
 	seq    atomic.Uint64
 	events atomic.Int64 // accepted since the start
 	bufs   sync.Pool
 }
 
-func newIntake(j journal.Journal, c *clock) *intake {
-	return &intake{j: j, clock: c, writer: rand.Uint64() | 1, bufs: sync.Pool{New: func() any { return new([]byte) }}}
+func newIntake(j journal.Journal, c *clock, partitions int, isolateBy []string) *intake {
+	return &intake{j: j, clock: c, shards: newShards(partitions, isolateBy), writer: rand.Uint64() | 1, bufs: sync.Pool{New: func() any { return new([]byte) }}}
 }
 
 // Accept returns once the events are durable.
 func (i *intake) Accept(ctx context.Context, source string, events []tocsin.Event) (ingest.Receipt, error) {
-	rec := journal.Record{Kind: journal.Events, Writer: i.writer, Source: source, At: i.clock.Now(), Events: events}
-	first, err := i.append(ctx, &rec)
+	now := i.clock.Now()
+	var first uint64
+	err := i.each(events, func(partition int, domain string, events []tocsin.Event) error {
+		rec := journal.Record{Kind: journal.Events, Writer: i.writer, Source: source, Domain: domain, At: now, Events: events}
+		n, err := i.append(ctx, partition, &rec)
+		if first == 0 {
+			first = n
+		}
+		return err
+	})
 	if err != nil {
 		return ingest.Receipt{}, err
 	}
@@ -44,8 +53,8 @@ func (i *intake) Accept(ctx context.Context, source string, events []tocsin.Even
 	return ingest.Receipt{Prefix: strconv.FormatUint(i.writer, 36) + "-" + strconv.FormatUint(first, 36)}, nil
 }
 
-// append writes rec, in parts where it is too big for one entry, and returns the writer's number of the first part.
-func (i *intake) append(ctx context.Context, rec *journal.Record) (first uint64, err error) {
+// append writes rec to a partition, in parts where it is too big for one entry, and returns the writer's number of the first part.
+func (i *intake) append(ctx context.Context, partition int, rec *journal.Record) (first uint64, err error) {
 	buf, _ := i.bufs.Get().(*[]byte)
 	defer i.bufs.Put(buf)
 	b := (*buf)[:0]
@@ -64,7 +73,7 @@ func (i *intake) append(ctx context.Context, rec *journal.Record) (first uint64,
 		entries = append(entries, journal.Entry{At: part.At, Payload: b[from:len(b):len(b)]})
 	}
 	*buf = b
-	_, err = i.j.Append(ctx, 0, entries...)
+	_, err = i.j.Append(ctx, partition, entries...)
 	if errors.Is(err, journal.ErrSick) {
 		return 0, &ingest.WaitError{Wait: retryAfter, Err: fmt.Errorf("%w: %w", ingest.ErrUnavailable, err)}
 	}
@@ -76,13 +85,14 @@ func (i *intake) append(ctx context.Context, rec *journal.Record) (first uint64,
 
 // records is the journal of one partition as the correlator reads it.
 type records struct {
-	reader journal.Reader
-	in     *intake
-	dec    journal.Decoder
-	rules  func(ctx context.Context, hash string) (*correlate.Rules, error)
-	gap    func(*journal.GapError)
-	dead   func(offset int64, payload []byte, cause error)
-	passed int64 // the offset behind the last gap
+	partition int
+	reader    journal.Reader
+	in        *intake
+	dec       journal.Decoder
+	rules     func(ctx context.Context, hash string) (*correlate.Rules, error)
+	gap       func(*journal.GapError)
+	dead      func(offset int64, payload []byte, cause error)
+	passed    int64 // the offset behind the last gap
 }
 
 // readAtOnce is how many bytes of payload one batch has at most.
@@ -115,7 +125,7 @@ func (r *records) decode(ctx context.Context, e journal.Entry) correlate.Record 
 		r.dead(e.Offset, e.Payload, err)
 		return correlate.Record{Offset: e.Offset, At: e.At}
 	}
-	out := correlate.Record{Offset: e.Offset, At: e.At, Events: rec.Events} // the journal's time never falls; a writer's own may
+	out := correlate.Record{Offset: e.Offset, At: e.At, Events: rec.Events, Writer: rec.Writer, Seq: rec.Seq} // the journal's time never falls; a writer's own may
 	if rec.Kind == journal.Rules {
 		out.Rules, err = r.rules(ctx, rec.Rules)
 		if err != nil {
@@ -127,6 +137,6 @@ func (r *records) decode(ctx context.Context, e journal.Entry) correlate.Record 
 
 // Tick appends a record that says only that time has passed.
 func (r *records) Tick(ctx context.Context) error {
-	_, err := r.in.append(ctx, &journal.Record{Kind: journal.Tick, Writer: r.in.writer, At: r.in.clock.Now()})
+	_, err := r.in.append(ctx, r.partition, &journal.Record{Kind: journal.Tick, Writer: r.in.writer, At: r.in.clock.Now()})
 	return err
 }

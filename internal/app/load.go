@@ -14,17 +14,25 @@ import (
 	"tocsin/internal/store"
 )
 
+// loaded is what a worker begins with.
+type loaded struct {
+	domain *correlate.Domain
+	seq    int64 // of the newest change that the rows contain
+	fold   *journal.Fold
+}
+
 // load builds the correlator's memory of one partition from the rows, and from what repeats said since the last touches. seq is
 // that of the newest change that the rows contain: doors are open, and people command while they are read.
-func (a *App) load(ctx context.Context, part store.Part) (_ *correlate.Domain, seq int64, err error) {
+func (a *App) load(ctx context.Context, part store.Part) (_ *loaded, err error) {
 	defer debug.SetGCPercent(debug.SetGCPercent(loadGC)) // almost all that a load allocates stays
+	var seq int64
 	s := correlate.Snapshot{
 		Next:   correlate.Counters{Alert: part.NextAlert, Incident: part.NextIncident, Major: part.NextMajor},
 		Offset: part.NextOffset, SeenAt: part.SeenAt,
 	}
 	s.Rules, err = a.rulesByHash(ctx, part.Rules)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	// Not our clock: what the journal goes on with may be older than it by as long as nobody ran.
 	seen := part.SeenAt
@@ -59,14 +67,14 @@ func (a *App) load(ctx context.Context, part store.Part) (_ *correlate.Domain, s
 		return err
 	})
 	if err != nil {
-		return nil, 0, fmt.Errorf("load partition %d: %w", part.Partition, err)
+		return nil, fmt.Errorf("load partition %d: %w", part.Partition, err)
 	}
-	d := correlate.Restore(part.Partition, 1, s)
+	d := correlate.Restore(part.Partition, a.partitions, s)
 	touches, err := a.touches(ctx, part.Partition)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	err = store.LoadAlerts(ctx, a.db, part.Partition, back, func() { d = correlate.Restore(part.Partition, 1, s) }, func(alerts []tocsin.Alert) error {
+	err = store.LoadAlerts(ctx, a.db, part.Partition, back, func() { d = correlate.Restore(part.Partition, a.partitions, s) }, func(alerts []tocsin.Alert) error {
 		for i := range alerts {
 			x := &alerts[i]
 			if t, ok := touches[x.ID]; ok && t.AsOf > x.AsOf && x.Status == tocsin.Firing {
@@ -77,10 +85,15 @@ func (a *App) load(ctx context.Context, part store.Part) (_ *correlate.Domain, s
 		return ctx.Err()
 	})
 	if err != nil {
-		return nil, 0, fmt.Errorf("load alerts of partition %d: %w", part.Partition, err)
+		return nil, fmt.Errorf("load alerts of partition %d: %w", part.Partition, err)
 	}
 	d.Ready()
-	return d, seq, a.retouch(ctx, d, part)
+	l := &loaded{domain: d, seq: seq}
+	l.fold, err = journal.ParseFold(part.Fold)
+	if err != nil {
+		return nil, fmt.Errorf("load partition %d: %w", part.Partition, err)
+	}
+	return l, a.retouch(ctx, l, part)
 }
 
 // newest returns the seq of the newest change that the rows of part contain, and when the newest of the commands was given that
@@ -139,13 +152,14 @@ func (a *App) touches(ctx context.Context, partition int) (map[int64]store.Touch
 	return out, nil
 }
 
-// retouch reads the records again that lie between the last touches and the offset to go on from.
-func (a *App) retouch(ctx context.Context, d *correlate.Domain, part store.Part) error {
+// retouch reads the records again that lie between the last touches and the offset to go on from. The last of them must be the one
+// that was applied last.
+func (a *App) retouch(ctx context.Context, l *loaded, part store.Part) error {
 	first, _, err := a.journal.Bounds(part.Partition)
 	if err != nil {
 		return err
 	}
-	from := max(part.TouchOffset, first)
+	from := max(min(part.TouchOffset, part.NextOffset-1), first)
 	if from >= part.NextOffset {
 		return nil
 	}
@@ -154,7 +168,7 @@ func (a *App) retouch(ctx context.Context, d *correlate.Domain, part store.Part)
 		return fmt.Errorf("read journal again from offset %d: %w", from, err)
 	}
 	defer r.Close()
-	rs := a.records(r)
+	rs := a.records(part.Partition, r)
 	for at := from; at < part.NextOffset; {
 		within, cancel := context.WithTimeout(ctx, rereadWait)
 		batch, err := rs.Next(within)
@@ -165,10 +179,18 @@ func (a *App) retouch(ctx context.Context, d *correlate.Domain, part store.Part)
 		if err != nil {
 			return err
 		}
-		for _, rec := range batch {
+		for i := range batch {
+			rec := &batch[i]
 			at = rec.Offset + 1
-			if at <= part.NextOffset {
-				d.Retouch(rec)
+			if at > part.NextOffset {
+				break
+			}
+			err = stands(part, rec)
+			if err != nil {
+				return err
+			}
+			if rec.Offset >= part.TouchOffset && (a.kafka == nil || !l.fold.Seen(rec.Writer, rec.Seq)) {
+				l.domain.Retouch(*rec)
 			}
 		}
 	}
@@ -217,9 +239,11 @@ func (a *App) publish(ctx context.Context, s *setup, reload bool) error {
 	if seen && !reload {
 		return nil
 	}
-	_, err = a.intake.append(ctx, &journal.Record{Kind: journal.Rules, Writer: a.intake.writer, At: a.clock.Now(), Rules: s.hash})
-	if err != nil {
-		return fmt.Errorf("publish rule set %s: %w", s.hash, err)
+	for partition := range a.partitions {
+		_, err = a.intake.append(ctx, partition, &journal.Record{Kind: journal.Rules, Writer: a.intake.writer, At: a.clock.Now(), Rules: s.hash})
+		if err != nil {
+			return fmt.Errorf("publish rule set %s: %w", s.hash, err)
+		}
 	}
 	return a.db.Update(ctx, store.Commands, func(tx *store.Tx) error { return tx.SetMeta(published+s.hash, "1") })
 }

@@ -14,6 +14,8 @@ type meters struct {
 	outcomes   *prometheus.CounterVec
 	lost       prometheus.Counter
 	unreadable prometheus.Counter
+	fenced     prometheus.Counter
+	broken     *prometheus.CounterVec
 	reloads    *prometheus.CounterVec
 	reloaded   prometheus.Gauge
 }
@@ -27,51 +29,76 @@ func (a *App) observe() {
 	}, []string{"source", "outcome"})
 	a.lost = prometheus.NewCounter(prometheus.CounterOpts{Name: "tocsin_journal_lost_records_total", Help: "Records that were gone before they could be applied."})
 	a.unreadable = prometheus.NewCounter(prometheus.CounterOpts{Name: "tocsin_journal_unreadable_records_total", Help: "Records that could not be read and were passed over."})
+	a.fenced = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "tocsin_correlate_fenced_total", Help: "Writes that were refused because another node has the partition now.",
+	})
+	a.broken = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tocsin_correlate_stops_total", Help: "Times that a partition could not be applied for a reason other than a change of its owner.",
+	}, []string{"partition"})
 	a.reloads = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tocsin_config_reloads_total", Help: "Reloads of the configuration by outcome: ok or refused."}, []string{"outcome"})
 	a.reloaded = prometheus.NewGauge(prometheus.GaugeOpts{Name: "tocsin_config_last_reload_successful", Help: "1 while the newest configuration read is in force, 0 after one was refused."})
 	a.reloaded.Set(1)
-	r.MustRegister(a.outcomes, a.lost, a.unreadable, a.reloads, a.reloaded)
-	gauge := func(name, help string, value func() float64) {
-		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
-	}
-	gauge("tocsin_correlate_open_alerts", "Alerts that fire now.", func() float64 { alerts, _ := a.firing(); return float64(alerts) })
-	gauge("tocsin_correlate_open_incidents", "Incidents that are open now.", func() float64 { _, incidents := a.firing(); return float64(incidents) })
-	gauge("tocsin_journal_lag_events", "Accepted events that have not been applied yet.", func() float64 { return float64(a.lag()) })
-	count := func(name, help string, value func(disk.Stats) int64) {
-		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(value(a.journal.Stats())) }))
-	}
-	count("tocsin_journal_commits_total", "Writes to the journal, each made durable.", func(s disk.Stats) int64 { return s.Commits })
-	count("tocsin_journal_bytes_total", "Bytes written to the journal.", func(s disk.Stats) int64 { return s.Bytes })
-	count("tocsin_journal_failures_total", "Times that the journal could not make anything durable.", func(s disk.Stats) int64 { return s.Failures })
-	count("tocsin_journal_damaged_spots_total", "Places where the medium had damaged the journal.", func(s disk.Stats) int64 { return s.DamagedSpots })
+	r.MustRegister(a.outcomes, a.lost, a.unreadable, a.fenced, a.broken, a.reloads, a.reloaded)
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "tocsin_build_info", Help: "Always 1.", ConstLabels: prometheus.Labels{"go": runtime.Version()},
 	}, func() float64 { return 1 }))
 }
 
-func (a *App) firing() (alerts, incidents int64) {
-	if w := a.worker.Load(); w != nil {
-		return w.Firing()
+// watchStorage registers what is known of the journal and of the correlators, once there are any.
+func (a *App) watchStorage() {
+	r := a.registry
+	gauge := func(name, help string, value func() float64) {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
 	}
-	return 0, 0
+	gauge("tocsin_correlate_open_alerts", "Alerts that fire now, in the partitions of this node.", func() float64 { alerts, _ := a.firing(); return float64(alerts) })
+	gauge("tocsin_correlate_open_incidents", "Incidents that are open now, in the partitions of this node.", func() float64 { _, incidents := a.firing(); return float64(incidents) })
+	gauge("tocsin_correlate_partitions", "Partitions that this node works on.", func() float64 { return float64(len(a.holds.all())) })
+	gauge("tocsin_journal_lag_events", "Accepted events that have not been applied yet, in the partitions of this node.", func() float64 { return float64(a.lag()) })
+	if a.disk == nil {
+		return
+	}
+	count := func(name, help string, value func(disk.Stats) int64) {
+		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(value(a.disk.Stats())) }))
+	}
+	count("tocsin_journal_commits_total", "Writes to the journal, each made durable.", func(s disk.Stats) int64 { return s.Commits })
+	count("tocsin_journal_bytes_total", "Bytes written to the journal.", func(s disk.Stats) int64 { return s.Bytes })
+	count("tocsin_journal_failures_total", "Times that the journal could not make anything durable.", func(s disk.Stats) int64 { return s.Failures })
+	count("tocsin_journal_damaged_spots_total", "Places where the medium had damaged the journal.", func(s disk.Stats) int64 { return s.DamagedSpots })
 }
 
-// lag returns how many accepted events the correlator has not applied. While it reads what an earlier start of the process
-// accepted, it is at least the number of records that are left.
+func (a *App) firing() (alerts, incidents int64) {
+	for _, h := range a.holds.all() {
+		if w := h.worker.Load(); w != nil {
+			x, y := w.Firing()
+			alerts, incidents = alerts+x, incidents+y
+		}
+	}
+	return alerts, incidents
+}
+
+// lag returns how many accepted events the correlators of this node have not applied. While they read what others accepted, or an
+// earlier start of the process, it is at least the number of records that are left.
 func (a *App) lag() int64 {
-	_, next, err := a.journal.Bounds(partition)
-	if err != nil {
-		return 0
+	left, applied, behind := int64(0), int64(0), false
+	for _, h := range a.holds.all() {
+		_, next, err := a.journal.Bounds(h.part.Partition)
+		if err != nil {
+			continue
+		}
+		offset := h.part.NextOffset
+		w := h.worker.Load()
+		if w != nil {
+			var n int64
+			n, offset = w.Applied()
+			applied += n
+		}
+		behind = behind || w == nil
+		left += max(next-offset, 0)
 	}
-	w := a.worker.Load()
-	if w == nil {
-		return a.intake.events.Load()
+	if a.disk == nil || left == 0 && !behind {
+		return left
 	}
-	applied, offset := w.Applied()
-	if offset >= next {
-		return 0
-	}
-	return max(next-offset, a.intake.events.Load()-applied)
+	return max(left, a.intake.events.Load()-applied)
 }
 
 // counted is told by the doors what became of alerts and requests.

@@ -2,9 +2,7 @@ package app
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"sync/atomic"
@@ -24,9 +22,13 @@ type office struct {
 	clock  *clock
 	setup  *atomic.Pointer[setup] // what the configuration in force says
 	pager  *paging.Worker
+	node   int64               // whose the pages are that are claimed here
+	alone  bool                // no other node works on this state
 	nudge  func(partition int) // tells the correlator that a command was committed
 	log    *slog.Logger
 	secret []byte // signs links
+
+	contacts atomic.Pointer[contacts] // a copy; nil: not read yet
 }
 
 // lease is how long a page belongs to the node that claimed it.
@@ -34,12 +36,13 @@ const lease = 90 * time.Second
 
 // turn begins a turn in tx: it locks the partition and asks for the time.
 func (o *office) turn(tx *store.Tx, partition int) (*turn, error) {
+	tx.Hold(o.node)
 	part, err := tx.Lock(partition)
 	if err != nil {
 		return nil, err
 	}
 	s := o.setup.Load()
-	return &turn{tx: tx, part: part, now: o.clock.Now(), setup: s, plan: s.plan, reserve: o.pager.Reserve, lease: lease}, nil
+	return &turn{tx: tx, part: part, now: o.clock.Now(), setup: s, plan: s.plan, off: o.off, reserve: o.pager.Reserve, lease: lease, alone: o.alone}, nil
 }
 
 // do runs one decision as a turn of its own: all of it is committed, or nothing.
@@ -293,10 +296,9 @@ func (t *turn) passOn(before, i tocsin.Incident, l *line) error {
 		if m.Kind != store.TimerStep {
 			continue
 		}
-		var w paging.Walk
-		err = json.Unmarshal([]byte(m.Data), &w)
+		w, err := walkOf(m)
 		if err != nil {
-			return fmt.Errorf("timer %d: %w", m.ID, err)
+			return err
 		}
 		err = t.stop(about{incident: i.ID}, "passed on")
 		if err != nil {
@@ -416,6 +418,7 @@ func (t *turn) confirmed(m tocsin.Major, members []*tocsin.Incident, by string, 
 			continue
 		}
 		joined++
+		t.joins(*i, m)
 		err = t.tx.PutIncidents([]tocsin.Incident{*i})
 		if err != nil {
 			return 0, err
@@ -425,7 +428,7 @@ func (t *turn) confirmed(m tocsin.Major, members []*tocsin.Incident, by string, 
 			return 0, err
 		}
 	}
-	return joined, t.review(m, tocsin.KindMajor, l)
+	return joined, t.review(m, tocsin.KindMajor, by, l)
 }
 
 // looking gives a candidate more time. Passed on, a candidate or major goes to the next manager.
@@ -458,10 +461,9 @@ func (t *turn) looking(m tocsin.Major, do string, l *line) error {
 	}
 	for _, next := range timers {
 		if next.Kind == store.TimerStep {
-			var w paging.Walk
-			err = json.Unmarshal([]byte(next.Data), &w)
+			w, err := walkOf(next)
 			if err != nil {
-				return fmt.Errorf("timer %d: %w", next.ID, err)
+				return err
 			}
 			return t.walk(w, l)
 		}

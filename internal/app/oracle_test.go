@@ -368,3 +368,6 @@ func madeAt(page string) time.Time {
 	}
 	return time.Unix(id.Time().UnixTime())
 }
+
+// partition is the only one that embedded storage has.
+const partition = 0

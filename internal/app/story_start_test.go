@@ -107,7 +107,7 @@ func TestWhatWasOpenIsAnsweredAfterARestart(t *testing.T) {
 	r.lag("a", "critical", "db-main", "replication lag 340s")
 	page := one.waits("db-main")
 	r.restart()
-	r.until("the state is loaded", func() bool { return r.a.worker.Load() != nil })
+	r.until("the state is loaded", func() bool { return r.a.holds.whole() })
 	d := r.one()
 	if d.State != "triggered" || len(owed(d.Pages)) != 1 || len(r.timers(r.number(d.ID), 0)) != 1 {
 		t.Errorf("after the restart it is %s, owes %+v, timers %+v; want the call and the next step", d.State, owed(d.Pages), r.timers(r.number(d.ID), 0))

@@ -23,12 +23,20 @@ type turn struct {
 	plan    *paging.Plan
 	reserve func(channel string, n int) int // room for pages that are handed over in memory; nil: none
 	lease   time.Duration
+	alone   bool // no other node works on this state
 
 	changes []*line
 	pages   []tocsin.Page
 	timers  []store.Timer
 	stopped []about // nothing more may be sent about these, once it is committed
 	claimed []tocsin.Page
+	held    []tocsin.Page // calls that a carrier may still hold, and nobody needs once it is committed
+	woke    bool          // pages fall due that stood in the database already
+
+	off     func(*store.Tx) (*contacts, error) // nil: none is off
+	reached bool                               // plan passes over what is off
+	known   map[int64]tocsin.Incident          // rows that this turn writes
+	joined  []joiner
 }
 
 // about is what pages and timers are about: an incident, or a major.
@@ -50,6 +58,7 @@ type lineData struct {
 	Note   string     `json:"note,omitempty"`   // a person's words
 	Why    string     `json:"why,omitempty"`
 
+	Stops  []stop           `json:"stops,omitempty"`  // for the other nodes: whose pages are not wanted any more
 	Before *tocsin.Incident `json:"before,omitempty"` // of a re-opened incident: its row, for a correlator that has forgotten it
 }
 
@@ -84,6 +93,10 @@ func (l *line) paging(said []string) {
 
 // walk starts or goes on with an escalation: pages for the people of one step, and a timer for the next.
 func (t *turn) walk(w paging.Walk, l *line) error {
+	err := t.reach()
+	if err != nil {
+		return err
+	}
 	taken := t.plan.Take(w, t.now)
 	for _, p := range taken.Pages {
 		p.Partition = t.part.Partition
@@ -110,7 +123,11 @@ func (t *turn) stop(a about, reason string) error {
 	if err != nil {
 		return err
 	}
-	_, err = t.tx.CancelPages(a.incident, a.major, reason, t.now) // calls that a carrier holds are cancelled by the pager's Stop
+	held, err := t.tx.CancelPages(a.incident, a.major, reason, t.now)
+	if err != nil {
+		return err
+	}
+	err = t.hold(held)
 	if err != nil {
 		return err
 	}
@@ -142,11 +159,14 @@ func laneOf(u tocsin.Urgency) int {
 	return 2
 }
 
-// review pages the managers about a candidate, or those of a confirmed major.
-func (t *turn) review(m tocsin.Major, kind string, l *line) error {
+// review pages the managers about a candidate, or those of a confirmed major: all but the one who has it already.
+func (t *turn) review(m tocsin.Major, kind, has string, l *line) error {
 	name, why := t.plan.Choose(m.Escalation, "", "")
 	l.paging([]string{why})
-	return t.walk(paging.Walk{Escalation: name, Urgency: tocsin.UrgencyHigh, Kind: kind, Major: m.ID}, l)
+	if _, is := t.plan.People[has]; !is {
+		has = "" // a robot or a timer
+	}
+	return t.walk(paging.Walk{Escalation: name, Urgency: tocsin.UrgencyHigh, Kind: kind, Major: m.ID, Has: has}, l)
 }
 
 // view is what an SMS of this turn says of i.
@@ -154,28 +174,31 @@ func (t *turn) view(i tocsin.Incident) paging.IncidentView { return t.setup.view
 
 // notify tells people something that owes no answer, by SMS or mail, never by voice.
 func (t *turn) notify(people []string, a about, text string) {
+	_ = t.reach() // where it cannot be known that a number is off, the provider says so
 	for _, name := range people {
 		p, ok := t.plan.People[name]
 		if !ok {
 			continue
 		}
-		page := tocsin.Page{
-			ID: newID(), Partition: t.part.Partition, Kind: tocsin.KindNotice, Incident: a.incident, Major: a.major, Person: name,
-			Channel: paging.SMS, Address: p.Phone, State: tocsin.PageDue, Lane: 3, Text: text, DueAt: t.now, Expires: t.now.Add(30 * time.Minute),
-		}
-		if p.Phone == "" || !slices.Contains(t.plan.Channels, paging.SMS) {
-			page.Channel, page.Address = paging.Email, p.Email
-		}
-		if page.Address != "" && slices.Contains(t.plan.Channels, page.Channel) {
-			t.pages = append(t.pages, page)
+		switch ways := t.plan.Ways(p); {
+		case slices.Contains(ways, paging.SMS):
+			t.notifyBy(paging.SMS, p.Phone, name, a, text)
+		case slices.Contains(ways, paging.Email):
+			t.notifyBy(paging.Email, p.Email, name, a, text)
 		}
 	}
 }
 
 // finish writes everything that the turn came to. The caller must do what after says once it is committed, or release it.
 func (t *turn) finish() error {
+	err := t.tellJoined()
+	if err == nil {
+		err = t.write()
+	}
+	if err != nil {
+		return err
+	}
 	t.claim()
-	var err error
 	if len(t.pages) > 0 {
 		err = t.tx.InsertPages(t.pages)
 	}
@@ -185,6 +208,7 @@ func (t *turn) finish() error {
 	if err != nil {
 		return err
 	}
+	t.tellStops()
 	changes := make([]tocsin.Change, len(t.changes))
 	for i, l := range t.changes {
 		changes[i] = l.Change
@@ -198,6 +222,20 @@ func (t *turn) finish() error {
 		return err
 	}
 	return t.tx.SavePart(t.part)
+}
+
+// tellStops puts what the turn stopped into the history, for the other nodes: they may have pages of it in their hands.
+func (t *turn) tellStops() {
+	if t.alone || len(t.stopped) == 0 {
+		return
+	}
+	if len(t.changes) == 0 {
+		t.line(t.stopped[0], tocsin.ChangePaged, "rule")
+	}
+	l := t.changes[0]
+	for _, a := range t.stopped {
+		l.data.Stops = append(l.data.Stops, stop{a.incident, a.major, t.now.UnixMicro()})
+	}
 }
 
 // claim marks the pages due now that this node sends at once, as many as it has room for.
@@ -226,12 +264,13 @@ func (t *turn) claim() {
 
 // after does, in memory, what a committed turn calls for.
 func (t *turn) after(ctx context.Context, pager *paging.Worker) {
+	pager.Cancel(ctx, t.held)
 	for _, a := range t.stopped {
 		pager.Stop(ctx, a.incident, a.major, t.now.Add(-time.Microsecond)) // what this turn itself makes is due now
 	}
 	uncounted(t.claimed)
 	pager.Offer(t.claimed)
-	if len(t.pages) > len(t.claimed) || len(t.timers) > 0 {
+	if len(t.pages) > len(t.claimed) || len(t.timers) > 0 || t.woke {
 		pager.Wake()
 	}
 }
@@ -250,6 +289,7 @@ func (t *turn) effects(effects []correlate.Effect, w correlate.Writes) error {
 	for _, i := range w.Incidents {
 		incidents[i.ID] = i
 	}
+	t.known = incidents
 	majors := make(map[int64]tocsin.Major, len(w.Majors))
 	for _, m := range w.Majors {
 		majors[m.ID] = m
@@ -302,14 +342,22 @@ func (t *turn) effect(e correlate.Effect, i tocsin.Incident, m tocsin.Major, l *
 	case correlate.AckedBySender:
 		return t.stop(about{incident: e.Incident}, "acknowledged at the sender")
 	case correlate.Subsumed:
+		if m.ID == 0 {
+			var err error
+			m, err = t.tx.Major(e.Major)
+			if err != nil {
+				return err
+			}
+		}
+		t.joins(i, m)
 		return t.stop(about{incident: e.Incident}, "it belongs to a major now")
 	case correlate.LastingEnd:
 		return t.allClear(i)
 	case correlate.Proposed:
 		t.timers = append(t.timers, t.decideTimer(m))
-		return t.review(m, tocsin.KindCandidate, l)
+		return t.review(m, tocsin.KindCandidate, "", l)
 	case correlate.Promoted:
-		return t.review(m, tocsin.KindMajor, l)
+		return t.review(m, tocsin.KindMajor, "", l)
 	case correlate.Lapsed:
 		woken, err := t.tx.WokenFor(0, m.ID)
 		if err != nil {

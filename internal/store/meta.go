@@ -5,6 +5,7 @@ const (
 	MetaInstallation = "installation" // its id
 	MetaPartitions   = "partitions"   // N, in digits
 	MetaIsolateBy    = "isolate_by"   // the labels, a JSON list
+	MetaJournal      = "journal"      // which one the offsets are of, in words
 	MetaSigningKey   = "signing_key"  // for links and sessions, hex
 )
 

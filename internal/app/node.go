@@ -1,0 +1,209 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"time"
+
+	"tocsin/config"
+	"tocsin/internal/store"
+)
+
+const (
+	beatEvery = 2 * time.Second
+	// goneAfter is how long a node may not have renewed its row before others finish what it had begun. What it claimed it checks
+	// again before it sends, so that one who was only asleep sends nothing that others have taken over.
+	goneAfter   = 10 * time.Second
+	forgetAfter = 24 * time.Hour
+)
+
+// A node is this process among those that work on the same state.
+type node struct {
+	id    int64
+	row   store.Node
+	alone bool // nobody else can work on this state
+}
+
+// name tells this process from others in the rows.
+func (n *node) name() string { return n.row.Name + "-" + strconv.FormatInt(n.id, 36) }
+
+// nodeDetail is what a node says of itself to the others.
+type nodeDetail struct {
+	Journal    string        `json:"journal"`
+	State      string        `json:"state"`
+	Partitions []nodePart    `json:"partitions"`
+	Pages      int           `json:"pages"` // that it has in hand
+	Lag        int64         `json:"lag"`
+	Uptime     time.Duration `json:"-"`
+}
+
+// nodePart is one partition in a node's hands.
+type nodePart struct {
+	Partition int    `json:"partition"`
+	Epoch     int64  `json:"epoch"`
+	Offset    int64  `json:"offset"` // applied up to here
+	Lag       int64  `json:"lag"`    // records that wait
+	State     string `json:"state"`  // loading or ok
+	Alerts    int64  `json:"alerts"`
+	Incidents int64  `json:"incidents"`
+}
+
+// enlist makes this process known. Where the storage is one process's alone, claims of earlier lives end at once; else another
+// node that lives is refused where the journal could not be shared with it.
+func (a *App) enlist(ctx context.Context, c *config.Config) error {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	now := a.clock.Now()
+	a.node = node{id: rand.Int64N(1<<53-1) + 1, alone: c.Storage.Postgres == nil} // a number that JSON readers keep
+	a.node.row = store.Node{ID: a.node.id, Name: host, Address: c.Server.Listen, Version: Version(), StartedAt: now, SeenAt: now, Detail: []byte("{}")}
+	err = a.db.Update(ctx, store.Commands, func(tx *store.Tx) error {
+		nodes, err := tx.Nodes()
+		if err != nil {
+			return err
+		}
+		for _, n := range nodes {
+			if a.disk != nil && !a.node.alone && n.EndedAt.IsZero() && now.Sub(n.SeenAt) < goneAfter {
+				return fmt.Errorf("node %s at %s works on this state, and alerts in the embedded journal reach only the node that took them: set storage.journal.kafka to run more than one", n.Name, n.Address)
+			}
+		}
+		err = tx.PutNode(a.node.row)
+		if err != nil || !a.node.alone {
+			return err
+		}
+		_, err = tx.TakeBack(a.node.id, now.Add(time.Hour), now.Add(pagesAfter))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("join the nodes: %w", err)
+	}
+	return nil
+}
+
+// pagesAfter is how long a page waits whose node is gone: its request may have gone out, and the provider's callback says so, or
+// its list shows it by then.
+const pagesAfter = 10 * time.Second
+
+// beat renews this node's row, and finishes for nodes that are gone what they had begun, until ctx ends; then it says that this one stops.
+func (a *App) beat(ctx context.Context) error {
+	tick := time.NewTicker(beatEvery)
+	defer tick.Stop()
+	failed := false
+	for {
+		select {
+		case <-tick.C:
+			if a.node.alone {
+				continue // nobody looks
+			}
+			err := a.renew(ctx, false)
+			if err != nil && ctx.Err() == nil && !failed {
+				a.log.Warn("this node could not say that it lives: others will take over what it does", "error", err)
+			}
+			failed = err != nil
+		case <-ctx.Done():
+			late, cancel := context.WithTimeout(context.WithoutCancel(ctx), beatEvery)
+			defer cancel()
+			err := a.renew(late, true)
+			if err != nil && !errors.Is(err, store.ErrClosed) {
+				a.log.Warn("the other nodes were not told that this one stops", "error", err)
+			}
+			return nil
+		}
+	}
+}
+
+func (a *App) renew(ctx context.Context, ends bool) error {
+	ctx, cancel := context.WithTimeout(ctx, goneAfter/2)
+	defer cancel()
+	detail, err := json.Marshal(a.detail())
+	if err != nil {
+		return err
+	}
+	return a.db.Update(ctx, store.Commands, func(tx *store.Tx) error {
+		now := a.clock.Now()
+		row := a.node.row
+		row.SeenAt, row.Detail = now, detail
+		if ends {
+			row.EndedAt = now
+		}
+		err := tx.PutNode(row)
+		if err != nil || ends {
+			return err
+		}
+		n, err := tx.TakeBack(a.node.id, now.Add(-goneAfter), now)
+		if n > 0 {
+			a.log.Warn("pages of nodes that are gone were taken over", "pages", n)
+		}
+		if err != nil {
+			return err
+		}
+		return tx.ForgetNodes(now.Add(-forgetAfter))
+	})
+}
+
+// detail says what this node does now.
+func (a *App) detail() nodeDetail {
+	d := nodeDetail{Journal: "embedded", State: "embedded", Partitions: []nodePart{}}
+	if a.kafka != nil {
+		d.Journal = "kafka"
+	}
+	if !a.node.alone {
+		d.State = "postgres"
+	}
+	for _, h := range a.holds.all() {
+		p := nodePart{Partition: h.part.Partition, Epoch: h.part.Epoch, Offset: h.part.NextOffset, State: "loading"}
+		if w := h.worker.Load(); w != nil {
+			p.State = "ok"
+			_, p.Offset = w.Applied()
+			p.Alerts, p.Incidents = w.Firing()
+		}
+		if _, next, err := a.journal.Bounds(p.Partition); err == nil {
+			p.Lag = max(next-p.Offset, 0)
+		}
+		d.Lag += p.Lag
+		d.Partitions = append(d.Partitions, p)
+	}
+	return d
+}
+
+// A NodeStatus is one node as others see it.
+type NodeStatus struct {
+	store.Node
+	State  string // ok, stopped or gone
+	Detail nodeDetail
+}
+
+// Nodes returns who works on this state, by the database's clock.
+func (o *office) Nodes(ctx context.Context) (out []NodeStatus, err error) {
+	now := o.clock.Now()
+	err = o.db.View(ctx, func(tx *store.Tx) error {
+		nodes, err := tx.Nodes()
+		if err != nil {
+			return err
+		}
+		out = make([]NodeStatus, 0, len(nodes))
+		for _, n := range nodes {
+			s := NodeStatus{Node: n, State: "ok"}
+			switch {
+			case !n.EndedAt.IsZero():
+				s.State = "stopped"
+			case n.ID != o.node && now.Sub(n.SeenAt) >= goneAfter:
+				s.State = "gone"
+			}
+			err = json.Unmarshal([]byte(cmp.Or(string(n.Detail), "{}")), &s.Detail)
+			if err != nil {
+				return fmt.Errorf("node %s: %w", n.Name, err)
+			}
+			out = append(out, s)
+		}
+		return nil
+	})
+	return out, err
+}

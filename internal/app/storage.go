@@ -1,0 +1,203 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"tocsin/config"
+	"tocsin/internal/journal"
+	"tocsin/internal/journal/disk"
+	"tocsin/internal/journal/kafka"
+	"tocsin/internal/store"
+	"tocsin/internal/store/postgres"
+	"tocsin/internal/store/sqlite"
+)
+
+// A wal is a journal that shares its partitions out and knows how it is.
+type wal interface {
+	journal.Journal
+	journal.Sharer
+	Health() error // nil: it can make records durable
+}
+
+// openStorage opens the state, and then the journal that belongs to it.
+func (a *App) openStorage(ctx context.Context, c *config.Config) error {
+	err := a.openState(ctx, c)
+	if err != nil {
+		return err
+	}
+	now, err := a.db.Now(ctx)
+	if err != nil {
+		return err
+	}
+	a.clock = newClock(now)
+	a.partitions, err = a.layout(ctx, c)
+	if err != nil {
+		return err
+	}
+	if c.Storage.Kafka != nil {
+		return a.openKafka(ctx, c)
+	}
+	return a.openDisk(ctx, c)
+}
+
+func (a *App) openState(ctx context.Context, c *config.Config) error {
+	if p := c.Storage.Postgres; p != nil {
+		db, err := postgres.Open(ctx, p.DSN, postgres.Options{Log: a.log})
+		if err != nil {
+			return fmt.Errorf("storage.state.postgres: %w", err)
+		}
+		a.db = db
+		return nil
+	}
+	dir := c.Storage.Dir
+	err := os.MkdirAll(dir, 0o750)
+	if err != nil {
+		return fmt.Errorf("storage.dir: %w", err)
+	}
+	db, err := sqlite.Open(filepath.Join(dir, "tocsin.db"), sqlite.Options{Log: a.log})
+	if err != nil {
+		return fmt.Errorf("storage.dir %s: %w", dir, errors.Join(err, a.alone(dir)))
+	}
+	a.db = db
+	return nil
+}
+
+// alone says what to do where somebody has the embedded storage already: only one process can.
+func (a *App) alone(dir string) error {
+	_, err := os.Stat(filepath.Join(dir, "tocsin.db-lock"))
+	if err != nil {
+		return nil //nolint:nilerr // there is no other
+	}
+	return errors.New("one process at a time can work on embedded storage: for more, set storage.journal.kafka and storage.state.postgres")
+}
+
+// layout returns N, how many partitions the state has. It stands in the state since the first start, as do the labels that share
+// alerts out to them and the journal that its offsets are of: with another of them the state would be of something else.
+func (a *App) layout(ctx context.Context, c *config.Config) (n int, err error) {
+	want := 1
+	if c.Storage.Kafka != nil {
+		want = c.Storage.Kafka.Partitions
+	}
+	labels := slices.Sorted(slices.Values(c.IsolateBy))
+	list, err := json.Marshal(append([]string{}, labels...))
+	if err != nil {
+		return 0, err
+	}
+	var have, isolated string
+	err = a.db.Update(ctx, store.Commands, func(tx *store.Tx) error {
+		have, err = tx.MetaOnce(store.MetaPartitions, strconv.Itoa(want))
+		if err != nil {
+			return err
+		}
+		n, err = strconv.Atoi(have)
+		if err != nil || n < 1 {
+			return fmt.Errorf("the state says that it has %q partitions", have)
+		}
+		if n == 1 { // every domain is in the one partition: nothing has to move
+			isolated = string(list)
+			err = tx.SetMeta(store.MetaIsolateBy, isolated)
+		} else {
+			isolated, err = tx.MetaOnce(store.MetaIsolateBy, string(list))
+		}
+		if err != nil {
+			return err
+		}
+		return tx.Found(n)
+	})
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("layout of the state: %w", err)
+	case n != want:
+		return 0, fmt.Errorf("the state has %d partitions and the configuration asks for %d: run tocsin migrate --partitions %d, or set storage.journal.kafka.partitions to %d", n, want, want, n)
+	case isolated != string(list):
+		return 0, fmt.Errorf("the state was made with isolate_by %s and the configuration says %s: run tocsin migrate --isolate-by, or set it back", isolated, list)
+	}
+	return n, nil
+}
+
+// belong makes the state that of this journal, or finds that it is another's.
+func (a *App) belong(ctx context.Context, journal string) error {
+	var owner string
+	err := a.db.Update(ctx, store.Commands, func(tx *store.Tx) (err error) {
+		owner, err = tx.MetaOnce(store.MetaJournal, journal)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("journal of the state: %w", err)
+	}
+	if owner != journal {
+		return fmt.Errorf("the state's offsets are of %s, and the configuration names %s: run tocsin migrate to move, or set storage.journal back", owner, journal)
+	}
+	return nil
+}
+
+// embedded is what the state calls the journal beside it.
+const embedded = "the embedded journal"
+
+// openDisk opens the embedded journal, and sees to it that no offset is given out again that the state has seen: a disk may have
+// lost what it said was durable.
+func (a *App) openDisk(ctx context.Context, c *config.Config) error {
+	dir := c.Storage.Dir
+	err := os.MkdirAll(dir, 0o750)
+	if err != nil {
+		return fmt.Errorf("storage.dir: %w", err)
+	}
+	j, err := disk.Open(filepath.Join(dir, "journal"), disk.Options{MaxAge: journalFor, MaxBytes: journalBytes, Log: a.log})
+	if err != nil {
+		return fmt.Errorf("storage.dir %s: %w", dir, err)
+	}
+	a.journal, a.disk = j, j
+	err = a.belong(ctx, embedded)
+	if err != nil {
+		return err
+	}
+	var part store.Part
+	err = a.db.View(ctx, func(tx *store.Tx) (err error) {
+		part, err = tx.Part(0)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	lost, err := j.Expect(0, part.NextOffset)
+	if err != nil {
+		return err
+	}
+	if lost != nil {
+		a.gap(lost)
+	}
+	return j.SetFloor(0, part.TouchOffset)
+}
+
+// openTime bounds how long brokers may take to answer at start.
+const openTime = 30 * time.Second
+
+func (a *App) openKafka(ctx context.Context, c *config.Config) error {
+	k := c.Storage.Kafka
+	o, err := kafkaOptions(k)
+	if err != nil {
+		return fmt.Errorf("storage.journal.kafka: %w", err)
+	}
+	o.Partitions, o.Retention, o.Log = a.partitions, journalFor, a.log
+	ctx, cancel := context.WithTimeout(ctx, openTime)
+	defer cancel()
+	j, err := kafka.Open(ctx, o)
+	if err != nil {
+		return fmt.Errorf("storage.journal.kafka: %w", err)
+	}
+	a.journal, a.kafka = j, j
+	return a.belong(ctx, fmt.Sprintf("topic %s of Kafka cluster %s", k.Topic, j.ClusterID()))
+}
+
+// kafkaOptions are what the configuration says of the cluster.
+func kafkaOptions(k *config.Kafka) (kafka.Options, error) {
+	return kafka.Options{Brokers: k.Brokers, Topic: k.Topic}, nil
+}
