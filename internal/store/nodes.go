@@ -2,6 +2,7 @@ package store
 
 import (
 	"cmp"
+	"fmt"
 	"time"
 )
 
@@ -52,6 +53,18 @@ func (t *Tx) TakeBack(self int64, before, at time.Time) (int64, error) {
 
 const takeBack = `UPDATE page SET claimed_to = $1 WHERE state IN (2, 3) AND claimed_to > $1 AND node <> $2
 	AND NOT EXISTS (SELECT 1 FROM node n WHERE n.id = page.node AND n.seen_at >= $3 AND n.ended_at = 0)`
+
+// PagesInHand returns how many pages each node has claimed at the time now, and not finished.
+func (t *Tx) PagesInHand(now time.Time) (map[int64]int, error) {
+	held := make(map[int64]int)
+	for r, err := range t.conn.Query("SELECT node, COUNT(*) FROM page WHERE state IN (2, 3) AND claimed_to > $1 GROUP BY node", micros(now)) {
+		if err != nil {
+			return nil, fmt.Errorf("count pages in hand: %w", err)
+		}
+		held[r.Int(0)] = int(r.Int(1))
+	}
+	return held, nil
+}
 
 // Hold marks the pages that this transaction inserts or claims as those of node.
 func (t *Tx) Hold(node int64) { t.node = cmp.Or(node, t.node) }

@@ -250,6 +250,17 @@ CREATE TABLE sandbox (
     answered  BIGINT NOT NULL
 );
 
+-- Records of the journal that could not be applied, where the journal has no place of its own for them; position is the offset.
+CREATE TABLE dead_letter (
+    partition BIGINT NOT NULL,
+    position  BIGINT NOT NULL,
+    at        BIGINT NOT NULL,
+    reason    TEXT   NOT NULL,
+    payload   BYTEA  NOT NULL,
+    tries     BIGINT NOT NULL,
+    PRIMARY KEY (partition, position)
+);
+
 -- Messages of people that were acted on: a provider's repeat of one must not act twice.
 CREATE TABLE inbound (
     provider TEXT   NOT NULL,
