@@ -52,6 +52,9 @@ func Run(t *testing.T, fresh func(t *testing.T) Opener) {
 		"a text is noted before it is sent and never after":                                 noteText,
 		"pages without a receipt are found by their provider":                               unconfirmed,
 		"pages are listed one part after the other":                                         pageParts,
+		"what could not be applied is kept until it is settled":                             deadLetters,
+		"of what could not be applied the newest thousand are kept":                         deadLettersBounded,
+		"pages in hand are counted by node":                                                 pagesInHand,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
