@@ -241,6 +241,7 @@ func (d *Domain) Rollback() {
 	if d.rearmAll {
 		d.armAll()
 	}
+	d.absorbing, d.rebuilding = false, false // a panic may have left them
 	d.endBatch()
 }
 

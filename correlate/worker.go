@@ -62,7 +62,9 @@ type WorkerOptions struct {
 	Copies      Copies        // nil: the journal makes no copies
 	LastWriter  uint64        // of the record before the one to begin with, and its number
 	LastSeq     uint64
-	Log         *slog.Logger // nil: discard
+	// Aside is told of a record that made Apply panic so many times and is passed over for it; nil: it is only logged and counted.
+	Aside func(r Record, tries int, cause error)
+	Log   *slog.Logger // nil: discard
 }
 
 // A Worker applies one partition's journal to its domain and commits what comes of it.
@@ -82,7 +84,14 @@ type Worker struct {
 	unsure  bool                         // whether the last commit was done is not known
 	last    struct{ writer, seq uint64 } // of the record applied last
 
+	bad struct { // the record that could not be applied last
+		offset int64
+		tries  int
+	}
+	applyOne func(*Domain, Record) []Effect // Apply, but for tests of what happens when it fails
+
 	applied atomic.Int64 // events
+	aside   atomic.Int64 // records
 	offset  atomic.Int64
 	firing  atomic.Int64
 	open    atomic.Int64
@@ -94,7 +103,7 @@ func NewWorker(d *Domain, seq int64, log Log, book Book, o WorkerOptions) *Worke
 	o.FlushEvery = cmp.Or(o.FlushEvery, 15*time.Second)
 	o.FlushEvents = cmp.Or(o.FlushEvents, 500_000)
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
-	w := &Worker{d: d, log: log, book: book, o: o, seq: seq, written: d.offset, nudge: make(chan struct{}, 1), peek: make(chan func(*Domain))}
+	w := &Worker{d: d, log: log, book: book, o: o, seq: seq, written: d.offset, nudge: make(chan struct{}, 1), peek: make(chan func(*Domain)), applyOne: Apply}
 	w.last.writer, w.last.seq = o.LastWriter, o.LastSeq
 	w.observe()
 	return w
@@ -277,19 +286,12 @@ func (w *Worker) apply(ctx context.Context, records []Record) error {
 		records = records[1:] // the offset in the state wins
 	}
 	w.fold(records)
-	events := 0
-	for behind := len(records) > 0; behind; {
-		var effects []Effect
-		events = 0
-		for _, r := range records {
-			effects = append(effects, Apply(w.d, r)...)
-			events += len(r.Events)
-		}
-		var err error
-		behind, err = w.commit(ctx, effects)
+	for rest := records; len(rest) > 0; {
+		done, err := w.some(ctx, rest)
 		if err != nil {
 			return err
 		}
+		rest = rest[done:]
 	}
 	if !w.ticked.IsZero() && slices.ContainsFunc(records, isTick) {
 		w.ticked = time.Time{}
@@ -297,19 +299,16 @@ func (w *Worker) apply(ctx context.Context, records []Record) error {
 			w.untick = time.Now().Add(tickEarly)
 		}
 	}
-	w.pending += events
-	w.applied.Add(int64(events))
 	return nil
 }
 
-// fold empties the records that are copies of some that were applied before, and remembers the last.
+// fold empties the records that are copies of some that were applied before.
 func (w *Worker) fold(records []Record) {
 	for i := range records {
 		r := &records[i]
 		if w.o.Copies != nil && w.o.Copies.Seen(r.Writer, r.Seq) {
 			r.Events, r.Rules = nil, nil
 		}
-		w.last.writer, w.last.seq = r.Writer, r.Seq
 	}
 }
 
