@@ -104,7 +104,8 @@ func (c *boundedConn) SetWriteDeadline(t time.Time) error { return c.Conn.SetWri
 // A groupDialer is the dialer of the consumer group, which speaks to its coordinator by a connection of its own. It keeps one
 // connection at a time: the group dials only when it has no more use for the one before.
 type groupDialer struct {
-	d *dialer
+	d    *dialer
+	over chan struct{} // closed when no more is to be opened
 
 	mu     sync.Mutex
 	last   net.Conn
@@ -113,8 +114,19 @@ type groupDialer struct {
 
 var errGroupClosed = errors.New("the group is closed")
 
+func newGroupDialer(d *dialer) *groupDialer { return &groupDialer{d: d, over: make(chan struct{})} }
+
 func (g *groupDialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	g.drop(false)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-g.over:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	c, err := g.d.dial(ctx, network, address)
 	if err != nil {
 		return nil, err
@@ -133,7 +145,10 @@ func (g *groupDialer) dial(ctx context.Context, network, address string) (net.Co
 func (g *groupDialer) drop(forGood bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.closed = g.closed || forGood
+	if forGood && !g.closed {
+		g.closed = true
+		close(g.over)
+	}
 	if g.last != nil {
 		_ = g.last.Close() // kafka-go closes it once more
 		g.last = nil

@@ -441,22 +441,80 @@ func (j *Journal) Lag(partition int, next int64) (entries int64, ok bool) {
 	return max(0, end-next), end >= 0
 }
 
-// fetchOnce reads what is at offset now, without waiting.
-func (j *Journal) fetchOnce(ctx context.Context, topic string, n int, offset int64, limit int) ([]journal.Entry, int64, error) {
+// fetchOnce reads what is at offset of a partition of the journal now, without waiting.
+func (j *Journal) fetchOnce(ctx context.Context, n int, offset int64) ([]journal.Entry, int64, error) {
+	records, err := j.fetchNow(ctx, j.o.Topic, n, offset, j.fetch.ahead)
+	if err != nil {
+		return nil, offset, err
+	}
+	return decode(records, offset)
+}
+
+func (j *Journal) fetchNow(ctx context.Context, topic string, n int, offset int64, limit int) (protocol.RecordReader, error) {
 	m, err := j.gate.RoundTrip(ctx, j.gate.addr, &fetch.Request{
 		ReplicaID: -1, MinBytes: 0, SessionEpoch: -1, MaxBytes: int32(limit),
 		Topics: []fetch.RequestTopic{{Topic: topic, Partitions: []fetch.RequestPartition{j.partRequest(n, offset, limit)}}},
 	})
 	if err != nil {
-		return nil, offset, err
+		return nil, err
 	}
 	res := m.(*fetch.Response)
 	if len(res.Topics) != 1 || len(res.Topics[0].Partitions) != 1 {
-		return nil, offset, errors.New("the answer says nothing of it")
+		return nil, errors.New("the answer says nothing of it")
 	}
 	part := &res.Topics[0].Partitions[0]
 	if code := cmp.Or(res.ErrorCode, part.ErrorCode); code != 0 {
-		return nil, offset, kafka.Error(code)
+		return nil, kafka.Error(code)
 	}
-	return decode(part.RecordSet.Records, offset)
+	return part.RecordSet.Records, nil
+}
+
+// A record is one of a topic that is not the journal's own.
+type record struct {
+	offset     int64
+	key, value []byte
+}
+
+// records reads what is at offset of the one partition of topic now, and says where the next ones begin.
+func (j *Journal) records(ctx context.Context, topic string, offset int64, limit int) (out []record, to int64, err error) {
+	for {
+		r, err := j.fetchNow(ctx, topic, 0, offset, limit)
+		if err == nil {
+			return copies(r, offset)
+		}
+		if !temporary(err) {
+			return nil, offset, err
+		}
+		select {
+		case <-time.After(retryFirst):
+		case <-ctx.Done():
+			return nil, offset, err
+		}
+	}
+}
+
+func copies(r protocol.RecordReader, offset int64) (out []record, to int64, err error) {
+	to = offset
+	for r != nil {
+		rec, err := r.ReadRecord()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, offset, err
+		}
+		key, err := protocol.ReadAll(rec.Key)
+		if err != nil {
+			return nil, offset, err
+		}
+		value, err := protocol.ReadAll(rec.Value)
+		if err != nil {
+			return nil, offset, err
+		}
+		if rec.Offset >= to {
+			out = append(out, record{offset: rec.Offset, key: key, value: value})
+			to = rec.Offset + 1
+		}
+	}
+	return out, to, nil
 }

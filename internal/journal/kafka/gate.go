@@ -34,8 +34,8 @@ type gate struct {
 	addr  net.Addr
 	topic string
 	n     int // partitions of topic
-	// refuse says why a partition of topic takes nothing now; its batches are then given up. May be nil.
-	refuse func(partition int) error
+	// refuse says why what goes to a partition is to be given up. May be nil.
+	refuse func(topic string, partition int) error
 
 	ctx    context.Context // of the requests that batches are merged into
 	cancel context.CancelFunc
@@ -200,8 +200,8 @@ func (g *gate) reading(ctx context.Context, req kafka.Request, topic string, par
 // produce sends one batch, together with others that wait for the same broker.
 func (g *gate) produce(ctx context.Context, req *produce.Request) (kafka.Response, error) {
 	topic, partition := req.Topics[0].Topic, req.Topics[0].Partitions[0].Partition
-	if topic == g.topic && g.refuse != nil {
-		err := g.refuse(int(partition))
+	if g.refuse != nil {
+		err := g.refuse(topic, int(partition))
 		if err != nil {
 			return nil, err // not temporary: the Writer gives the batch up
 		}

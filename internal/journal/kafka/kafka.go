@@ -86,6 +86,7 @@ type Journal struct {
 	writer *kafka.Writer
 	parts  []*partition
 	fetch  *fetcher
+	feeds  map[string]*feed // all topics but the journal's own, by name
 	stats  counters
 
 	flushLimit time.Duration
@@ -128,7 +129,11 @@ func (j *Journal) open(ctx context.Context) (err error) {
 	for n := range j.o.Partitions {
 		j.parts = append(j.parts, newPartition(j, n))
 	}
-	j.gate.refuse = func(n int) error { return j.parts[n].health() }
+	j.feeds = map[string]*feed{deadTopic(j.o.Topic): newFeed()}
+	for _, f := range j.o.Feeds {
+		j.feeds[f] = newFeed()
+	}
+	j.gate.refuse = j.refuse
 	j.writer = newWriter(j.gate, j.byteMax)
 	j.fetch = newFetcher(j)
 	for _, p := range j.parts {
@@ -137,6 +142,17 @@ func (j *Journal) open(ctx context.Context) (err error) {
 	j.wg.Go(j.watch)
 	_, err = j.gate.layout(ctx)
 	return err
+}
+
+// refuse keeps the Writer from trying for ever what nobody waits for any more.
+func (j *Journal) refuse(topic string, partition int) error {
+	if topic == j.o.Topic {
+		return j.parts[partition].health()
+	}
+	if f := j.feeds[topic]; f != nil && f.givenUp.Load() {
+		return errGivenUp
+	}
+	return nil
 }
 
 // newWriter returns the one Writer of the process. Flushes are gathered before it, so it has nothing to wait for itself.

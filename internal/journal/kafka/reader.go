@@ -65,7 +65,7 @@ func (j *Journal) Read(partition int, from int64) (journal.Reader, error) {
 func (r *reader) begin(at int64) {
 	ctx, cancel := context.WithTimeout(r.p.j.ctx, requestLimit)
 	defer cancel()
-	entries, to, err := r.p.j.fetchOnce(ctx, r.p.j.o.Topic, r.p.n, at, r.f.ahead)
+	entries, to, err := r.p.j.fetchOnce(ctx, r.p.n, at)
 	if err != nil {
 		return
 	}
