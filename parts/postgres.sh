@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A throw-away PostgreSQL from Debian's packages. It keeps its data between up and down.
-#   postgres.sh up|start|down|kill|reset|status|psql [ARGS]
+#   postgres.sh up|start|down|kill|demote|promote|reset|status|psql [ARGS]
 # PG_PORT, PG_DB, PG_FSYNC=off for speed (never where a crash is tried), PG_EXTRA="-c name=value ..."
 # As root it runs as PG_OSUSER (postgres), because PostgreSQL refuses root; as anybody else, as that user.
 # shellcheck source=parts/lib.sh
@@ -66,11 +66,20 @@ crash() { # the postmaster and its children at once; where pid 1 is slow to reap
   rm -f "$DATA/postmaster.pid"
 }
 
+demote() { # a standby, which follows nobody
+  stop "$NAME" INT 20
+  as_user touch "$DATA/standby.signal"
+  launch
+}
+
 case ${1:-} in
 up) install; init; launch
   [ "$(sql -d postgres -Atc "select 1 from pg_database where datname = '$DB'")" = 1 ] || sql -qd postgres -c "create database \"$DB\""
   echo "DATABASE_URL=postgres://parts:parts@$PARTS_HOST:$PORT/$DB?sslmode=disable" ;;
 start) install; launch ;;
+demote) install; demote ;;
+promote) install; demote
+  sql -d postgres -qAtc 'select pg_promote()' | grep -qx t || die "not promoted" ;;
 down) stop "$NAME" INT 20 ;; # fast: clients are cut off
 kill) crash ;;
 reset) stop "$NAME" INT 20; rm -rf "$DATA" ;;

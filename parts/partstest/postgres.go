@@ -88,3 +88,15 @@ func (p *PostgreSQL) run(command string) {
 		p.t.Fatalf("postgres.sh %s: %v\n%s", command, err, out)
 	}
 }
+
+// Promote makes the server the primary of a new timeline, as a standby that takes over is.
+func (p *PostgreSQL) Promote() {
+	p.t.Helper()
+	p.run("promote")
+}
+
+// Demote makes the server a standby, of no primary that answers.
+func (p *PostgreSQL) Demote() {
+	p.t.Helper()
+	p.run("demote")
+}
