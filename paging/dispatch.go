@@ -27,7 +27,6 @@ type job struct {
 	claimed time.Time // when this node got it
 	first   time.Time // when it was first tried
 	fresh   bool      // nothing was tried under this claim
-	allowed bool      // the person's limit let it pass
 	running bool
 	timer   *time.Timer
 
@@ -45,6 +44,11 @@ type job struct {
 	unknown int       // sends whose outcome was unknown
 	blind   bool      // sent again without being sure that the first was lost
 	report  *Report   // a callback that came while this was in hand
+
+	person  *person   // whose messages are counted; nil: nobody's
+	counted time.Time // when it was counted as a message of theirs
+	lead    *job      // the one whose message this goes with
+	with    []*job    // those that go with this one's message
 }
 
 // A task is one job with the provider that has a slot for it.
@@ -129,6 +133,9 @@ func (w *Worker) ready(now time.Time) (tasks []task, over []Fate, next time.Time
 			kept := l.lanes[lane][:0]
 			queue := l.lanes[lane]
 			for i, j := range queue {
+				if j.lead != nil {
+					continue // it goes with that one
+				}
 				if f, ok := w.ended(j, now); ok {
 					over = append(over, f)
 					continue
@@ -136,6 +143,7 @@ func (w *Worker) ready(now time.Time) (tasks []task, over []Fate, next time.Time
 				t, at, full := l.pick(j, lane, now)
 				if t.route != nil {
 					j.running = true
+					w.fold(j, now)
 					tasks = append(tasks, t)
 					continue
 				}
@@ -161,19 +169,17 @@ func (w *Worker) ready(now time.Time) (tasks []task, over []Fate, next time.Time
 func (w *Worker) ended(j *job, now time.Time) (Fate, bool) {
 	p := j.page
 	switch {
-	case w.stopped(p):
+	case w.needless(j):
 		return w.settle(j, cancelled(p, now)), true
-	case len(j.look) == 0 && !p.Expires.IsZero() && now.After(p.Expires):
+	case len(j.look) == 0 && j.expired(now):
 		return w.settle(j, failure(p, now, cmp.Or(p.Error, "it expired before it could be sent"))), true
 	case w.void(j, now):
 		return w.settle(j, again(p, now)), true
 	}
-	if j.fresh && !j.allowed && p.Lane > 0 {
-		at := w.persons.allow(p, now)
-		if at.After(now) {
+	if j.fresh {
+		if at := w.persons.allow(j, now); at.After(now) {
 			return w.settle(j, again(p, at)), true
 		}
-		j.allowed = true
 	}
 	return Fate{}, false
 }
@@ -276,16 +282,15 @@ func (w *Worker) labour(ctx, sending context.Context, t task) {
 
 // attempt writes the page's text from the present state, looks once more whether it is still wanted, and makes one request.
 func (w *Worker) attempt(ctx context.Context, t task) {
-	j := t.job
-	m, err := w.book.Compose(ctx, j.page)
+	t, m, err := w.compose(ctx, t)
 	if err != nil {
 		w.unwritten(t, err)
 		return
 	}
-	now := time.Now()
+	j, now := t.job, time.Now()
 	w.mu.Lock()
-	late := j.fresh && now.Sub(j.claimed) > w.opts.Start
-	stop := w.stopped(j.page)
+	late := j.fresh && len(j.with) == 0 && now.Sub(j.claimed) > w.opts.Start // what is folded was fenced by the Book just now
+	stop := w.needless(j)
 	told := j.report != nil && !j.since.IsZero()
 	w.mu.Unlock()
 	switch {
@@ -332,7 +337,7 @@ func (w *Worker) answered(ctx context.Context, t task, began time.Time, receipt 
 	switch {
 	case err == nil:
 		f := w.settle(j, accepted(*p, receipt, began))
-		w.out.add(f.Page, r, w.opts.Confirm, time.Now())
+		w.out.add(f, r, w.opts.Confirm, time.Now())
 		fate = &f
 	case isRefused:
 		fate = w.refusal(j, r, refused)
@@ -343,7 +348,10 @@ func (w *Worker) answered(ctx context.Context, t task, began time.Time, receipt 
 	default:
 		fate = w.missed(j, r, err)
 	}
-	stopped := err == nil && w.stopped(*p)
+	var stopped []target
+	if err == nil {
+		stopped = w.stoppedOf(j)
+	}
 	w.makeRoom(p.Channel)
 	page := *p // from here on another goroutine may have the job
 	w.mu.Unlock()
@@ -352,8 +360,8 @@ func (w *Worker) answered(ctx context.Context, t task, began time.Time, receipt 
 	if fate != nil {
 		w.fate(*fate)
 	}
-	if stopped {
-		w.cancelCalls(ctx, targetOf(page))
+	for _, about := range stopped {
+		w.cancelCalls(ctx, about)
 	}
 }
 
@@ -366,7 +374,7 @@ func (w *Worker) refusal(j *job, r *route, e *RefusedError) *Fate {
 		return w.another(j)
 	}
 	f := failure(j.page, time.Now(), j.page.Error)
-	f.Contact = true
+	f.Contact, f.Opted = true, e.Opted
 	f = w.settle(j, f)
 	return &f
 }
@@ -516,11 +524,18 @@ func (w *Worker) isClosing() bool {
 	return w.closing
 }
 
-// settle takes j out of hand; f is its fate.
+// settle takes j out of hand, with all that shares its message; f is its fate, and becomes theirs.
 func (w *Worker) settle(j *job, f Fate) Fate {
-	if w.jobs[j.page.ID] == j {
-		delete(w.jobs, j.page.ID)
-		w.lines[j.page.Channel].held--
+	f = j.share(f)
+	if f.Page.State != tocsin.PageSent && f.Page.State != tocsin.PageUnknown && j.page.SentAt.IsZero() {
+		w.persons.spared(j) // it did not go out
+	}
+	for _, q := range append([]*job{j}, j.with...) {
+		if w.jobs[q.page.ID] == q {
+			delete(w.jobs, q.page.ID)
+			w.lines[q.page.Channel].held--
+		}
+		w.persons.leave(q)
 	}
 	return f
 }
@@ -550,7 +565,7 @@ func cancelled(p tocsin.Page, at time.Time) Fate {
 
 // again gives a page back to the Book, due at at.
 func again(p tocsin.Page, at time.Time) Fate {
-	p.State, p.DueAt, p.ClaimedTo = tocsin.PageDue, at.UTC(), time.Time{}
+	p.State, p.DueAt, p.ClaimedTo, p.Message = tocsin.PageDue, at.UTC(), time.Time{}, ""
 	return Fate{Page: p}
 }
 

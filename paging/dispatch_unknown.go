@@ -17,7 +17,7 @@ func (w *Worker) unknown(j *job, r *route, began time.Time, err error) *Fate {
 	j.claimed = time.Now()
 	j.look, j.since, j.avoid = []*route{r}, began, r.Name
 	j.unknown++
-	f := Fate{Page: *p}
+	f := j.share(Fate{Page: *p})
 	if j.report != nil || w.closing {
 		if w.closing {
 			f.Page.ClaimedTo = time.Now().UTC()
@@ -35,6 +35,7 @@ func (w *Worker) lookUp(ctx context.Context, t task, m Message) {
 	if j.msg.ID != "" {
 		m = j.msg // as it was sent, not as it would be sent now
 	}
+	m.ID = messageID(j.page)
 	began := time.Now()
 	var receipt Receipt
 	var found bool
@@ -69,7 +70,7 @@ func (w *Worker) looked(j *job, r *route, receipt Receipt, found, sure bool) *Fa
 	case found:
 		p.Provider = r.Name
 		f := w.settle(j, accepted(*p, receipt, j.since))
-		w.out.add(f.Page, r, w.opts.Confirm, time.Now())
+		w.out.add(f, r, w.opts.Confirm, time.Now())
 		return &f
 	case !sure && isFinder(r) && j.lookups < 1:
 		j.lookups++
@@ -87,6 +88,10 @@ func (w *Worker) looked(j *job, r *route, receipt Receipt, found, sure bool) *Fa
 	}
 	j.lookups = 0
 	p.State = tocsin.PageClaimed
+	if p.Message != "" && len(j.with) == 0 { // it shared a message that another process sent: it may share another one
+		f := w.settle(j, again(*p, time.Now()))
+		return &f
+	}
 	return w.requeue(j)
 }
 
@@ -98,7 +103,7 @@ func isFinder(r *route) bool {
 // Report takes what a provider's callback says and returns once it is durable: only then may the provider be answered 2xx.
 // A callback may come twice, late, before the answer to the send it is about, or for a page of another node.
 func (w *Worker) Report(ctx context.Context, r Report) error {
-	f := Fate{Reported: true, Contact: r.Contact, Page: tocsin.Page{ID: r.PageID, ProviderID: r.ProviderID, State: r.State, Error: r.Reason}}
+	f := Fate{Reported: true, Contact: r.Contact, Opted: r.Opted, Page: tocsin.Page{ID: r.PageID, ProviderID: r.ProviderID, State: r.State, Error: r.Reason}}
 	if r.State.Final() {
 		f.Page.EndedAt = time.Now().UTC()
 	}

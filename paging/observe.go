@@ -60,7 +60,7 @@ func (o *observer) fate(f Fate) {
 	if f.Page.State == tocsin.PageDue {
 		outcome = "again"
 	}
-	o.pages.WithLabelValues(f.Page.Channel, outcome).Inc()
+	o.pages.WithLabelValues(f.Page.Channel, outcome).Add(float64(1 + len(f.With)))
 	if f.Page.State == tocsin.PageFailed {
 		o.log.Warn("page failed", "page", f.Page.ID, "incident", f.Page.Incident, "channel", f.Page.Channel, "contact", f.Contact, "error", f.Page.Error)
 	}

@@ -23,6 +23,7 @@ type Plan struct {
 	Owners      map[string]string // service to the team that owns it
 	OnCall      OnCall            // nil: no schedules
 	Channels    []string          // those that a provider serves; nil: all
+	Off         Off               // nil: no contact is turned off
 	NewID       func() string     // of pages; must never repeat
 }
 
@@ -32,6 +33,9 @@ type OnCall interface {
 	// schedule's fallback. None is an answer, and why says the reason.
 	At(schedule string, t time.Time) (people []string, why string)
 }
+
+// Off says since when and why nothing is sent to an address by a channel, in words; "" where it is on.
+type Off func(channel, address string) (why string)
 
 // An Escalation says who is paged, and who if nobody answers.
 type Escalation struct {
@@ -76,6 +80,7 @@ type Walk struct {
 	Hops       int            `json:"hops,omitempty"`   // how often it went on to another escalation
 	Caught     bool           `json:"caught,omitempty"` // it has been through the default escalation
 	Nag        int            `json:"nag,omitempty"`    // from 1, once all escalations have ended; 0 before
+	Has        string         `json:"has,omitempty"`    // who has it already, and so is not paged before all escalations have ended
 }
 
 // A Taken is what one step came to.
@@ -257,6 +262,10 @@ func (t *taking) page(w Walk, targets []Target, patience time.Duration) {
 		for _, f := range t.find(target, 0) {
 			if !seen[f.person.Name] {
 				seen[f.person.Name] = true
+				if f.person.Name == w.Has && w.Nag == 0 {
+					t.say("%s has it already (%s)", f.person.Name, f.why)
+					continue
+				}
 				t.reach(w, f, patience)
 			}
 		}
@@ -368,6 +377,50 @@ func (t *taking) reach(w Walk, f found, patience time.Duration) {
 	}
 }
 
+// Ways are the channels by which person can be paged at all.
+func (p *Plan) Ways(person tocsin.Person) []string {
+	var out []string
+	for _, channel := range []string{SMS, Voice, Email} {
+		if _, lack := p.address(person, channel); lack == "" {
+			out = append(out, channel)
+		}
+	}
+	return out
+}
+
+// Behind returns the people whom all steps of an escalation come to at an instant, by name.
+func (p *Plan) Behind(escalation string, at time.Time) []string {
+	t := &taking{plan: p, at: at.UTC()}
+	var out []string
+	for _, s := range p.Escalations[escalation].Steps {
+		for _, target := range s.Page {
+			for _, f := range t.find(target, 0) {
+				out = append(out, f.person.Name)
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// Colleagues returns who shares a team with the person, by name; where nobody does, everybody of the default escalation else.
+func (p *Plan) Colleagues(name string, at time.Time) []string {
+	var out []string
+	for _, t := range p.Teams {
+		if slices.Contains(t.Members, name) {
+			out = append(out, t.Members...)
+		}
+	}
+	slices.Sort(out)
+	other := func(all []string) []string {
+		return slices.DeleteFunc(slices.Compact(all), func(n string) bool { return n == name })
+	}
+	if out = other(out); len(out) > 0 {
+		return out
+	}
+	return other(p.Behind(p.Default, at))
+}
+
 // address is where person gets what goes by channel; lack says why they cannot.
 func (p *Plan) address(person tocsin.Person, channel string) (address, lack string) {
 	if p.Channels != nil && !slices.Contains(p.Channels, channel) {
@@ -381,10 +434,15 @@ func (p *Plan) address(person tocsin.Person, channel string) (address, lack stri
 	default:
 		lack = "no channel " + channel
 	}
-	if address != "" {
-		lack = ""
+	if address == "" {
+		return "", lack
 	}
-	return address, lack
+	if p.Off != nil {
+		if why := p.Off(channel, address); why != "" {
+			return "", channel + " is off: " + why
+		}
+	}
+	return address, ""
 }
 
 func later(a, b time.Time) time.Time {

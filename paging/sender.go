@@ -61,6 +61,7 @@ type RefusedError struct {
 	Code    string // the provider's own
 	Reason  string
 	Contact bool // the person's number or address is at fault, not our set-up: another provider will not help
+	Opted   bool // the person has told the carrier to let nothing of ours through: as if they had written STOP
 }
 
 func (e *RefusedError) Error() string {
@@ -79,6 +80,7 @@ type Report struct {
 	State      tocsin.PageState // PageSent, PageDelivered or PageFailed
 	Reason     string           // of a failure: the provider's code and words
 	Contact    bool             // of a failure: the number or address itself is at fault
+	Opted      bool             // of a failure: the person has opted out at the carrier
 }
 
 // A Reply is a message that a person sent to us.

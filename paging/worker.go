@@ -30,12 +30,24 @@ type Book interface {
 	// It re-checks that the incident still wants them. A page that was claimed before and whose claim has lapsed, or that
 	// stood unknown, comes with State PageUnknown: its request may have gone out. All others come as PageClaimed.
 	Claim(ctx context.Context, free map[string]int, lease time.Duration) ([]tocsin.Page, error)
-	// Compose writes the page's text from the present state. ErrStale: nobody needs it any more. ErrNotYet: perhaps again.
+	// Compose writes the page's text from the present state, and sees to it that the row has Message.Kept as its Body before it
+	// returns. What may have gone out already (SentAt is set) keeps its Body as its text.
+	// ErrStale: nobody needs it any more, or another has it. ErrNotYet: perhaps again.
 	Compose(ctx context.Context, p tocsin.Page) (Message, error)
+	// Fold writes one message for several pages to one address, and notes it in their rows as Compose does: Body, and as Message
+	// the ID of the first that is still needed, which is Message.ID. gone says why the others are not, as Compose would; where
+	// nobody needs any, Message.ID is "". A single one left gets the text that Compose writes.
+	Fold(ctx context.Context, pages []tocsin.Page) (m Message, gone map[string]error, err error)
 	// Save records fates in one commit. A fate with another Token than the row's is skipped, and no fate lowers a state.
 	Save(ctx context.Context, fates []Fate) error
+	// ClaimMore takes, as Claim does, up to limit more pages that p's person is due by p's channel to p's address until the given
+	// time: after an outage one message says all that still matters. No majors, and notices only where p is one.
+	ClaimMore(ctx context.Context, p tocsin.Page, until time.Time, lease time.Duration, limit int) ([]tocsin.Page, error)
 	// NextDue is when the earliest page that is not claimed falls due, or a claim lapses; zero: there is none.
 	NextDue(ctx context.Context) (time.Time, error)
+	// Unconfirmed returns up to limit pages that these providers took before the given time, not longer ago than it matters, and
+	// whose fate nobody has told, the oldest first.
+	Unconfirmed(ctx context.Context, providers []string, before time.Time, limit int) ([]tocsin.Page, error)
 	// FireTimers fires the timers that are due and says when the next one is; zero: there is none.
 	FireTimers(ctx context.Context) (fired int, next time.Time, err error)
 }
@@ -45,8 +57,10 @@ type Fate struct {
 	// Page is the row as it now stands: State, Provider, ProviderID, Attempts, Tried, SentAt, EndedAt, Error, and for a page
 	// given back DueAt, for an unknown one ClaimedTo. Of a reported one only ID, ProviderID, State, EndedAt and Error are set.
 	Page     tocsin.Page
-	Contact  bool // of a failure: the person's number or address itself is at fault
-	Reported bool // by a provider: not fenced by Token, found by ID or else ProviderID
+	With     []tocsin.Page // rows as they now stand of pages that share Page's message, and its fate
+	Contact  bool          // of a failure: the person's number or address itself is at fault
+	Opted    bool          // of a failure: the person has opted out at the carrier
+	Reported bool          // by a provider: not fenced by Token, found by ID or else ProviderID
 }
 
 // A Checker is a Sender whose provider can be asked where a message stands that it took.
@@ -65,18 +79,19 @@ type Provider struct {
 
 // Options tune a Worker; the zero value is ready to use.
 type Options struct {
-	Lease       time.Duration         // how long a claim holds; 0 means 90 s
-	Start       time.Duration         // a request starts within this long of its claim, or the claim is void; 0 means 1 s
-	SendTimeout time.Duration         // of one request; 0 means 20 s: a provider's own limit comes first
-	Unknown     time.Duration         // how long a callback may take to tell an outcome; 0 means 10 s
-	GiveUp      time.Duration         // how long a page is tried when nothing can be sent at all; 0 means 20 s
-	Confirm     time.Duration         // how long an SMS may go without confirmation, a call twice as long; 0 means 60 s; below 0: for ever
-	Poll        time.Duration         // the longest sleep between two looks at the Book; 0 means 5 s
-	Grace       time.Duration         // for requests under way when Run is told to end; 0 means 20 s
-	PersonRate  float64               // pages a second to one number or address; 0 means 1; below 0: no limit
-	PersonBurst int                   // 0 means 10
-	Registry    prometheus.Registerer // nil means no metrics
-	Log         *slog.Logger          // nil means discard
+	Lease        time.Duration         // how long a claim holds; 0 means 90 s
+	Start        time.Duration         // a request starts within this long of its claim, or the claim is void; 0 means 1 s
+	SendTimeout  time.Duration         // of one request; 0 means 20 s: a provider's own limit comes first
+	Unknown      time.Duration         // how long a callback may take to tell an outcome; 0 means 10 s
+	GiveUp       time.Duration         // how long a page is tried when nothing can be sent at all; 0 means 20 s
+	Confirm      time.Duration         // how long an SMS may go without confirmation, a call twice as long; 0 means 60 s; below 0: for ever
+	Poll         time.Duration         // the longest sleep between two looks at the Book; 0 means 5 s
+	Grace        time.Duration         // for requests under way when Run is told to end; 0 means 20 s
+	PersonMost   int                   // messages to one number or address in PersonWindow; 0 means 2. What comes faster is folded into one
+	PersonWindow time.Duration         // 0 means 1 min; below 0: no limit, and nothing is folded
+	PersonGap    time.Duration         // between two messages to one number or address: what comes meanwhile is one message; 0 means 5 s
+	Registry     prometheus.Registerer // nil means no metrics
+	Log          *slog.Logger          // nil means discard
 }
 
 func (o Options) filled() Options {
@@ -88,8 +103,9 @@ func (o Options) filled() Options {
 	o.Confirm = cmp.Or(o.Confirm, 60*time.Second)
 	o.Poll = cmp.Or(o.Poll, 5*time.Second)
 	o.Grace = cmp.Or(o.Grace, 20*time.Second)
-	o.PersonRate = cmp.Or(o.PersonRate, 1)
-	o.PersonBurst = cmp.Or(o.PersonBurst, 10)
+	o.PersonMost = cmp.Or(o.PersonMost, 2)
+	o.PersonWindow = cmp.Or(o.PersonWindow, time.Minute)
+	o.PersonGap = cmp.Or(o.PersonGap, 5*time.Second)
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	return o
 }
@@ -136,7 +152,7 @@ func NewWorker(book Book, channels map[string][]Provider, o Options) (*Worker, e
 		due: make(chan struct{}, 1), timer: make(chan struct{}, 1), room: make(chan struct{}, 1), kick: make(chan struct{}, 1),
 		idle: make(chan task), fates: make(chan saving, 4096), done: make(chan struct{}), finish: make(chan struct{}),
 		lines: make(map[string]*line), jobs: make(map[string]*job), stops: make(map[target]time.Time),
-		persons: newPersons(o.PersonRate, o.PersonBurst), out: newOutbox(),
+		persons: newPersons(o.PersonMost, o.PersonWindow, o.PersonGap), out: newOutbox(),
 	}
 	for channel, providers := range channels {
 		l, err := newLine(channel, providers)
@@ -252,6 +268,7 @@ func (w *Worker) take(pages []tocsin.Page, reserved bool) {
 			j.blind = p.Attempts >= 2 // somebody sent it again already
 		}
 		w.jobs[p.ID] = j
+		w.persons.wait(j, now)
 		l.held++
 		l.push(j)
 	}

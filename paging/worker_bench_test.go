@@ -23,7 +23,7 @@ func BenchmarkOfferToRequest(b *testing.B) {
 	w, err := paging.NewWorker(store, sms(via("a", senderFunc(func(context.Context, paging.Message) (paging.Receipt, error) {
 		began <- time.Now()
 		return paging.Receipt{ID: "x"}, nil
-	}))), paging.Options{PersonRate: -1})
+	}))), paging.Options{PersonWindow: -1})
 	if err != nil {
 		b.Fatal(err)
 	}

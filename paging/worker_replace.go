@@ -1,6 +1,19 @@
 package paging
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+	"time"
+)
+
+// Pace changes how many messages one number or address gets in a window, and the gap between two, as Options.PersonMost, PersonWindow
+// and PersonGap say it.
+func (w *Worker) Pace(most int, window, gap time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	ps := w.persons
+	ps.most, ps.window, ps.gap = cmp.Or(most, ps.most), cmp.Or(window, ps.window), cmp.Or(gap, ps.gap)
+}
 
 // Replace puts other providers in force, after a reload of the configuration. Requests under way end with the provider they
 // began with; what is not started goes by the new ones. On an error everything stays as it was.

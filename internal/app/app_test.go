@@ -29,6 +29,7 @@ type rig struct {
 	sendgrid *providertest.SendGrid
 	a        *App
 	stop     func() error
+	paced    bool // people get their messages as slowly as in life
 }
 
 const (
@@ -97,6 +98,9 @@ func (r *rig) start() {
 		r.t.Fatal(err)
 	}
 	done := make(chan error, 1)
+	if !r.paced {
+		a.pager.Pace(0, -1, 0) // most stories are quicker than a person would be paged
+	}
 	go func() { done <- a.run(ctx) }()
 	r.a, r.url = a, "http://"+a.listener.Addr().String()
 	stop := sync.OnceValue(func() error { cancel(); return <-done })

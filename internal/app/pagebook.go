@@ -22,6 +22,7 @@ type pagebook struct {
 // Claim takes due pages.
 func (b *pagebook) Claim(ctx context.Context, free map[string]int, lease time.Duration) (pages []tocsin.Page, err error) {
 	err = b.db.Update(ctx, store.Paging, func(tx *store.Tx) error {
+		tx.Hold(b.node)
 		pages, err = tx.ClaimPages(b.clock.Now(), lease, free, 1)
 		return err
 	})
@@ -37,24 +38,6 @@ func uncounted(pages []tocsin.Page) {
 			pages[i].Attempts--
 		}
 	}
-}
-
-// Compose writes the text of a page from what is true now.
-func (b *pagebook) Compose(ctx context.Context, p tocsin.Page) (m paging.Message, err error) {
-	s := b.setup.Load()
-	person := s.plan.People[p.Person]
-	m = paging.Message{ID: p.ID, Kind: p.Kind, Channel: p.Channel, To: p.Address, Person: person, Expires: p.Expires}
-	err = b.db.View(ctx, func(tx *store.Tx) error {
-		if p.Kind == tocsin.KindNotice {
-			m.Subject, m.Text, m.Priority = paging.NoticeSubject, p.Text, 5
-			return nil
-		}
-		if p.Major != 0 {
-			return b.composeMajor(tx, s, p, &m)
-		}
-		return b.composeIncident(tx, s, p, &m)
-	})
-	return m, err
 }
 
 func (b *pagebook) composeIncident(tx *store.Tx, s *setup, p tocsin.Page, m *paging.Message) error {
@@ -141,46 +124,69 @@ func incidentLines(tx *store.Tx, m tocsin.Major) ([]string, error) {
 	return lines, nil
 }
 
-// Save records what became of pages.
+// Save records what became of pages. What failed is a turn of its own: somebody's next way is due then.
 func (b *pagebook) Save(ctx context.Context, fates []paging.Fate) error {
-	return b.db.Update(ctx, store.Paging, func(tx *store.Tx) error {
+	var failed map[int][]paging.Fate
+	err := b.db.Update(ctx, store.Paging, func(tx *store.Tx) error {
+		failed = map[int][]paging.Fate{}
 		var pages []tocsin.Page
 		for _, f := range fates {
-			if !f.Reported {
-				pages = append(pages, f.Page)
-				continue
+			found := append([]tocsin.Page{f.Page}, f.With...)
+			if f.Reported {
+				var err error
+				found, err = reported(tx, f)
+				if err != nil {
+					return err
+				}
 			}
-			p, ok, err := reported(tx, f)
-			if err != nil {
-				return err
-			}
-			if ok {
-				pages = append(pages, p)
+			if f.Page.State != tocsin.PageFailed {
+				pages = append(pages, found...)
+			} else if len(found) > 0 {
+				failed[found[0].Partition] = append(failed[found[0].Partition], f)
 			}
 		}
 		_, err := tx.SavePages(pages)
 		return err
 	})
+	if err == nil && len(failed) > 0 {
+		err = b.fail(ctx, failed)
+	}
+	return err
 }
 
-// reported finds the page that a provider's report is about, and raises its state; ok is false where it says nothing new.
-func reported(tx *store.Tx, f paging.Fate) (p tocsin.Page, ok bool, err error) {
+// reported finds the pages that a provider's report is about, and raises their states; those that it says nothing new of are left out.
+func reported(tx *store.Tx, f paging.Fate) (news []tocsin.Page, err error) {
+	var p tocsin.Page
 	if f.Page.ID != "" {
 		p, err = tx.Page(f.Page.ID)
 	} else {
 		p, err = tx.PageByProviderID(f.Page.Provider, f.Page.ProviderID)
 	}
 	if errors.Is(err, store.ErrNotFound) {
-		return p, false, nil // of another installation, or retention took it
+		return nil, nil // of another installation, or retention took it
 	}
-	if err != nil || p.State.Final() || f.Page.State <= p.State {
-		return p, false, err
+	if err != nil {
+		return nil, err
 	}
-	p.State, p.EndedAt, p.Error = f.Page.State, f.Page.EndedAt, f.Page.Error
-	if p.ProviderID == "" {
-		p.ProviderID = f.Page.ProviderID
+	pages := []tocsin.Page{p}
+	if p.Message == p.ID {
+		shared, err := tx.PagesOf(p.ID)
+		if err != nil {
+			return nil, err
+		}
+		pages = append(pages, shared...)
 	}
-	return p, true, nil
+	for _, p := range pages {
+		if p.State.Final() || f.Page.State <= p.State {
+			continue
+		}
+		p.State, p.EndedAt, p.Error = f.Page.State, f.Page.EndedAt, f.Page.Error
+		if p.ProviderID == "" {
+			p.ProviderID = f.Page.ProviderID
+		}
+		news = append(news, p)
+	}
+	return news, nil
 }
 
 // NextDue is when there may be something to claim.
@@ -237,6 +243,11 @@ func (t *turn) fire(m store.Timer) error {
 	if err != nil {
 		return err
 	}
+	if i.State == tocsin.Settled && i.ResolvedBy == tocsin.ByItself && t.now.Sub(i.ResolvedAt) < store.RecoveryLasts {
+		m.ID, m.DueAt = 0, t.now.Add(looksAgain) // it may come back as if nothing had been, and be somebody's still
+		t.timers = append(t.timers, m)
+		return nil
+	}
 	switch m.Kind {
 	case store.TimerStep:
 		return t.fireStep(m, i)
@@ -256,16 +267,10 @@ func (t *turn) fire(m store.Timer) error {
 }
 
 func (t *turn) fireStep(m store.Timer, i tocsin.Incident) error {
-	if i.State == tocsin.Settled && i.ResolvedBy == tocsin.ByItself && t.now.Sub(i.ResolvedAt) < store.RecoveryLasts {
-		m.ID, m.DueAt = 0, t.now.Add(stepLooksAgain) // it may come back as if nothing had been
-		t.timers = append(t.timers, m)
-		return nil
-	}
 	if i.State != tocsin.Triggered || i.Major != 0 {
 		return nil
 	}
-	var w paging.Walk
-	err := json.Unmarshal([]byte(m.Data), &w)
+	w, err := walkOf(m)
 	if err != nil {
 		return err
 	}
@@ -273,7 +278,17 @@ func (t *turn) fireStep(m store.Timer, i tocsin.Incident) error {
 	return t.walk(w, t.line(about{incident: i.ID}, tocsin.ChangePaged, "timer"))
 }
 
-const stepLooksAgain = 5 * time.Second
+// looksAgain is how soon a timer that came due during a recovery is looked at again.
+const looksAgain = 5 * time.Second
+
+// walkOf reads the walk that a step's timer keeps.
+func walkOf(m store.Timer) (w paging.Walk, err error) {
+	err = json.Unmarshal([]byte(m.Data), &w)
+	if err != nil {
+		err = fmt.Errorf("timer %d: %w", m.ID, err)
+	}
+	return w, err
+}
 
 func (t *turn) fireMajor(m store.Timer) error {
 	x, err := t.tx.Major(m.Major)
@@ -294,8 +309,7 @@ func (t *turn) fireMajor(m store.Timer) error {
 		if !x.State.Open() {
 			return nil
 		}
-		var w paging.Walk
-		err = json.Unmarshal([]byte(m.Data), &w)
+		w, err := walkOf(m)
 		if err != nil {
 			return err
 		}

@@ -76,9 +76,10 @@ func (o *office) Reply(ctx context.Context, provider string, r paging.Reply) (st
 	switch c.Verb {
 	case paging.VerbStop:
 		o.log.Warn("person has stopped messages", "person", person.Name, "provider", provider)
-		return "", nil
+		return "", o.stopSMS(ctx, r.From) // the carrier has answered, and lets nothing through any more
 	case paging.VerbStart:
-		return paging.StartedText(), nil
+		_, err = o.startSMS(ctx, r.From)
+		return paging.StartedText(), err
 	case paging.VerbHelp:
 		return paging.HelpText(), nil
 	case paging.VerbUnknown, paging.VerbList:
@@ -400,6 +401,9 @@ func (o *office) Key(ctx context.Context, _ string, k paging.KeyPress) (say stri
 	if verb == paging.VerbNone {
 		return "No key was pressed. Goodbye.", false, nil
 	}
+	if p.Message != "" {
+		return o.keyForAll(ctx, p, person, verb, k)
+	}
 	meant := verb
 	if verb == paging.VerbAgain {
 		meant = paging.VerbResolve
@@ -417,6 +421,50 @@ func (o *office) Key(ctx context.Context, _ string, k paging.KeyPress) (say stri
 	}
 	say, err = o.act(ctx, person, paging.Command{Verb: meant}, x, inbound{"call", k.CallID + ":" + k.First + k.Digits}, paging.Voice)
 	return paging.Speakable(say, longestAnswer), false, err
+}
+
+// keyForAll acts on a key of a call that told of several pages: on all of them that still want an answer, or on none.
+func (o *office) keyForAll(ctx context.Context, p tocsin.Page, person tocsin.Person, verb paging.Verb, k paging.KeyPress) (say string, more bool, err error) {
+	var open []paging.Open
+	var pages []tocsin.Page
+	var m paging.Message
+	b := &pagebook{o}
+	err = o.db.View(ctx, func(tx *store.Tx) error {
+		pages, err = folded(tx, p)
+		if err != nil {
+			return err
+		}
+		for _, q := range pages {
+			x, wants, _, err := openOf(tx, about{q.Incident, q.Major})
+			if err != nil {
+				return err
+			}
+			if wants {
+				open = append(open, x)
+			}
+		}
+		_, m, err = b.fold(tx, o.setup.Load(), pages, map[string]error{})
+		return err
+	})
+	if err != nil {
+		return "", false, err
+	}
+	if verb != paging.VerbAck && verb != paging.VerbEscalate {
+		if len(open) == 0 {
+			return "Nobody needs this page any more. Goodbye.", false, nil
+		}
+		return m.Text, true, nil // also the keys to repeat: the choices are spoken again
+	}
+	for _, x := range open {
+		_, err = o.act(ctx, person, paging.Command{Verb: verb}, x, inbound{"call", k.CallID + ":" + k.First + k.Digits}, paging.Voice)
+		if err != nil {
+			return paging.FailedText(), false, err
+		}
+	}
+	if verb == paging.VerbEscalate {
+		return paging.AllEscalatedSpoken(len(open)), false, nil
+	}
+	return paging.AllYoursSpoken(len(open)), false, nil
 }
 
 // longestAnswer is how many characters of an answer are spoken.

@@ -52,6 +52,7 @@ func TestRepliesBySMSActForTheRightPersonAndIncident(t *testing.T) {
 	for _, text := range []string{"STOP", "Cancel", "END", "quit", "UNSUBSCRIBE"} {
 		one.answers(t, text, "")
 		is(lag, "triggered", "")
+		one.answers(t, "START", "You get pages by SMS again. ? lists what is open.")
 	}
 	one.answers(t, "HELP", "4 CODE ack, 5 CODE escalate, 6 CODE resolve, take CODE, ? lists what is open. Majors: 7 CODE confirm, 8 CODE reject.")
 	one.answers(t, "7 10", "10 db-main is an incident. Reply 4 10 ack, 5 10 escalate, 6 10 resolve.")

@@ -205,6 +205,26 @@ func (t *Tx) ClaimPages(now time.Time, lease time.Duration, limit map[string]int
 	return b.claimed, nil
 }
 
+var selectMore = selectCandidates + `WHERE p.person = $1 AND p.due_at > $2 AND p.due_at <= $3 AND p.state = 1 AND p.channel = $4 AND p.address = $5
+	AND p.lane > 0 AND (p.kind = 'notice') = (CAST($6 AS BIGINT) = 1) ORDER BY p.due_at, p.id LIMIT $7`
+
+// moreSince is how long ago a page may have fallen due that ClaimMore still looks for.
+const moreSince = 24 * time.Hour
+
+// ClaimMore takes up to limit more pages of the same person as of, by its channel to its address, that are due until the given time,
+// for one message: no majors, and notices only where it is one. All else is as with ClaimPages.
+func (t *Tx) ClaimMore(now time.Time, of tocsin.Page, until time.Time, lease time.Duration, limit int, token int64) ([]tocsin.Page, error) {
+	now = now.Truncate(time.Microsecond)
+	found, err := all(t, "more pages to one person", scanCandidate, selectMore, of.Person, micros(now.Add(-moreSince)), micros(until),
+		of.Channel, of.Address, flag(of.Kind == tocsin.KindNotice), limit)
+	if err != nil {
+		return nil, err
+	}
+	b := pageClaim{now: now, to: now.Add(lease), token: token, drops: maxDrop}
+	_, _, err = t.claimEach(&b, found)
+	return b.claimed, err
+}
+
 // pageClaim is one call of ClaimPages under way.
 type pageClaim struct {
 	now, to time.Time

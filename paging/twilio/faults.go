@@ -22,6 +22,9 @@ const (
 	carrier                  // the carrier's or the filter's, this time
 )
 
+// optedOut says that the person has answered STOP, or one of the words that mean the same.
+const optedOut = 21610
+
 // codes names what Twilio's error codes mean to us. Twilio keeps splitting codes: one that does not stand here is judged by
 // the HTTP status, and in a callback it is the carrier's.
 func codes(code int) (fault, string) {
@@ -34,7 +37,7 @@ func codes(code int) (fault, string) {
 		return contact, "the number is our own"
 	case 21408, 21215, 13227:
 		return contact, "messages to that region are not allowed"
-	case 21610:
+	case optedOut:
 		return contact, "the person has opted out by STOP"
 	case 21614, 30006:
 		return contact, "a landline, or a number that cannot be reached"
@@ -102,7 +105,7 @@ func (r *request) refusal(err error) error {
 	if words == "" {
 		words = cut(rest.Message, 200)
 	}
-	return &paging.RefusedError{Code: strconv.Itoa(rest.Code), Reason: words, Contact: whose == contact}
+	return &paging.RefusedError{Code: strconv.Itoa(rest.Code), Reason: words, Contact: whose == contact, Opted: rest.Code == optedOut}
 }
 
 // smsReport is what a message's status means; states come in any order, more than once, and new words may be added.
@@ -114,7 +117,7 @@ func smsReport(page, sid, status string, code int) paging.Report {
 	case "failed", "undelivered", "canceled":
 		r.State = failed
 		whose, words := codes(code)
-		r.Contact = whose == contact
+		r.Contact, r.Opted = whose == contact, code == optedOut
 		r.Reason = status
 		if code != 0 {
 			r.Reason = fmt.Sprintf("%s (%d): %s", status, code, words)

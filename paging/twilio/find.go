@@ -16,7 +16,8 @@ const (
 	findSlack = 5 * time.Second // between our clock and theirs
 )
 
-// Find looks for m among the newest messages or calls to m.To. It asks by number only and compares the time of creation
+// Find looks for m among the newest messages or calls to m.To. A message is known by its whole text, as it was sent: a part of it,
+// such as a link, may stand in another one too. It asks by number only and compares the time of creation
 // itself: the API's own date filter leaves out what is still queued.
 func (p *Provider) Find(ctx context.Context, m paging.Message, since time.Time) (paging.Receipt, bool, error) {
 	since = since.Add(-findSlack).Truncate(time.Second) // the API says whole seconds
@@ -43,17 +44,12 @@ func (p *Provider) Find(ctx context.Context, m paging.Message, since time.Time) 
 	}
 	for _, s := range got.Messages {
 		sid := deref(s.Sid)
-		if deref(s.To) == m.To && sameText(deref(s.Body), m) && p.mayBe(sid, m.ID) && after(s.DateCreated, since) {
+		if deref(s.To) == m.To && deref(s.Body) == cut(m.Text, maxSMS) && p.mayBe(sid, m.ID) && after(s.DateCreated, since) {
 			p.remember(sid, m.ID)
 			return paging.Receipt{ID: sid}, true, nil
 		}
 	}
 	return paging.Receipt{}, false, nil
-}
-
-// sameText reports whether body is m as it was sent, also where m was written anew since: then its link is still the same.
-func sameText(body string, m paging.Message) bool {
-	return body == cut(m.Text, maxSMS) || m.Link != "" && strings.Contains(body, m.Link)
 }
 
 // mayBe reports whether sid is free: no other page of this node has it.

@@ -142,3 +142,33 @@ func pageParts(t *testing.T, open Opener) {
 	}
 	equal(t, "all parts", got, []string{"p6", "p3", "p4", "p5", "p0", "p1", "p2"})
 }
+
+func claimMore(t *testing.T, open Opener) {
+	of := func(id string, change func(p *tocsin.Page)) tocsin.Page {
+		p := page(id)
+		change(&p)
+		return p
+	}
+	b := withPages(t, open,
+		of("a due", func(p *tocsin.Page) {}), of("b soon", func(p *tocsin.Page) { p.DueAt = at.Add(time.Minute) }),
+		of("c later", func(p *tocsin.Page) { p.DueAt = at.Add(time.Minute + time.Second) }), of("d major", func(p *tocsin.Page) { p.Lane = 0 }),
+		of("e notice", func(p *tocsin.Page) { p.Kind, p.Lane = tocsin.KindNotice, 3 }), of("f mail", func(p *tocsin.Page) { p.Channel = "email" }),
+		of("g of another", func(p *tocsin.Page) { p.Person = "two" }), of("h elsewhere", func(p *tocsin.Page) { p.Address = "+15005550009" }),
+		of("i of what is over", func(p *tocsin.Page) { p.Incident = 9 }), of("j sent", func(p *tocsin.Page) { p.State = tocsin.PageSent }),
+		of("k of long ago", func(p *tocsin.Page) { p.DueAt = at.Add(-25 * time.Hour) }), of("l due too", func(p *tocsin.Page) { p.DueAt = at.Add(-time.Hour) }))
+	more := func(kind string, limit int) (got []tocsin.Page) {
+		b.update(func(tx *store.Tx) (err error) {
+			got, err = tx.ClaimMore(at, of("x", func(p *tocsin.Page) { p.Kind = kind }), at.Add(time.Minute), 10*time.Second, limit, 1)
+			return err
+		})
+		return got
+	}
+	equal(t, "the first", ids(more(tocsin.KindPage, 1)), []string{"l due too"})
+	rest := more(tocsin.KindPage, 10)
+	equal(t, "the others", ids(rest), []string{"a due", "b soon"})
+	want := page("a due")
+	want.State, want.Attempts, want.Token, want.ClaimedTo = tocsin.PageClaimed, 1, 1, at.Add(10*time.Second)
+	equal(t, "as claimed", rest[0], want)
+	equal(t, "once more", ids(more(tocsin.KindPage, 10)), []string{})
+	equal(t, "notices", ids(more(tocsin.KindNotice, 10)), []string{"e notice"})
+}

@@ -51,6 +51,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Opener) {
 		"pages that share a message are found by it":                                        sharedMessage,
 		"a text is noted before it is sent and never after":                                 noteText,
 		"pages without a receipt are found by their provider":                               unconfirmed,
+		"more pages of one person are claimed for one message":                              claimMore,
 		"pages are listed one part after the other":                                         pageParts,
 		"what could not be applied is kept until it is settled":                             deadLetters,
 		"of what could not be applied the newest thousand are kept":                         deadLettersBounded,
