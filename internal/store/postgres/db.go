@@ -330,6 +330,9 @@ func (db *DB) announce() {
 func (c *conn) commit() error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), commitLimit)
 	defer cancel()
+	if c.pg.IsClosed() {
+		return &failure{why: lost, text: "the connection to the database broke", err: pgconn.ErrConnClosed}
+	}
 	// A statement's limit would end the wait for a standby's word, and the commit would be answered without it.
 	results, err := c.pg.Exec(ctx, "SET LOCAL statement_timeout = 0; COMMIT").ReadAll()
 	if err == nil && len(results) == 2 && results[1].CommandTag.String() == "COMMIT" {
@@ -338,10 +341,10 @@ func (c *conn) commit() error {
 	if err == nil {
 		return errors.New("commit: PostgreSQL rolled the transaction back")
 	}
-	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Severity != "" && !fatal(e) || pgconn.SafeToRetry(err) {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok && !fatal(e) {
 		return fail(fmt.Errorf("commit: %w", err))
 	}
-	return fmt.Errorf("%w: %w", store.ErrUnknown, err)
+	return fmt.Errorf("%w: %w", store.ErrUnknown, err) // also where the driver calls it safe to retry: it says so after it was sent
 }
 
 // rollback undoes the transaction. Where that fails the connection is not used again, and the server undoes it.
