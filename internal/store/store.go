@@ -25,7 +25,8 @@ var ErrFenced = errors.New("store: the partition has another owner now")
 // of the call, and it may be tried again later.
 var ErrUnavailable = errors.New("store: cannot be written now")
 
-// ErrUnknown means that the commit was sent and no answer came: it may have happened. Read the part back to know.
+// ErrUnknown means that the commit was sent and no answer came: it may have happened, or happen yet. Lock the part and read it
+// back to know: a View may come too soon.
 var ErrUnknown = errors.New("store: outcome of the commit is unknown")
 
 // ErrClosed means that Close was called before.
