@@ -10,18 +10,24 @@ import (
 )
 
 const (
-	readTime   = 10 * time.Second // in which a request has to be there, head and body: the largest need 100 KiB a second
-	writeTime  = 60 * time.Second // in which an answer has to be taken; streams ask for more while they move
-	idleTime   = 2 * time.Minute
-	maxHeader  = 32 << 10
-	maxBody    = 64 << 10 // bytes of a body that is no sender's
+	readTime  = 10 * time.Second // in which a request has to be there, head and body: the largest need 100 KiB a second
+	writeTime = 60 * time.Second // in which an answer has to be taken; streams ask for more while they move
+	idleTime  = 2 * time.Minute
+	maxHeader = 32 << 10
+	maxBody   = 64 << 10 // bytes of a body that is no sender's
 )
 
-// NewHTTPServer returns a server of handler that no slow, big or silent client can hold up.
+// NewHTTPServer returns a server of handler that no slow, big or silent client can hold up. It speaks HTTP/1 only: HTTP/2 comes with
+// TLS alone, which a proxy before it ends, and that bounds its streams.
 func NewHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
+	return newServer(handler, log, connsFor(openFiles()))
+}
+
+func newServer(handler http.Handler, log *slog.Logger, most int) *http.Server {
 	return &http.Server{
 		Handler: bounded(handler), ReadTimeout: readTime, WriteTimeout: writeTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), // what clients do wrong with their connections
+		ConnState: newConns(most, log).state,
+		ErrorLog:  slog.NewLogLogger(log.Handler(), slog.LevelDebug), // what clients do wrong with their connections
 	}
 }
 
