@@ -25,10 +25,14 @@ func fake(t testing.TB, opts ...kfake.Opt) *kfake.Cluster {
 // options are those of a journal of two partitions on c.
 func options(t testing.TB, c *kfake.Cluster) Options {
 	t.Helper()
-	return Options{
-		Brokers: c.ListenAddrs(), Topic: "tocsin.alerts", Partitions: 2,
+	o := Options{
+		Topic: "tocsin.alerts", Partitions: 2,
 		Log: slog.New(slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
+	if c != nil {
+		o.Brokers = c.ListenAddrs()
+	}
+	return o
 }
 
 // testLog shows the log of a test that fails.

@@ -11,7 +11,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/segmentio/kafka-go"
-	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"tocsin/internal/journal"
@@ -110,6 +109,7 @@ func member(t *testing.T, o Options, own func(ctx context.Context, c journal.Cla
 }
 
 func TestEachPartitionHasOneOwnerWhileMembersComeAndGo(t *testing.T) {
+	t.Parallel()
 	c := fake(t)
 	opts := options(t, c)
 	opts.Partitions = 6
@@ -129,6 +129,7 @@ func TestEachPartitionHasOneOwnerWhileMembersComeAndGo(t *testing.T) {
 }
 
 func TestAnOwnThatFailsIsCalledAgainAndDisturbsNoOtherPartition(t *testing.T) {
+	t.Parallel()
 	opts := options(t, fake(t))
 	calls := make(chan journal.Claim, 100)
 	steady := make(chan journal.Claim, 100)
@@ -154,6 +155,7 @@ func TestAnOwnThatFailsIsCalledAgainAndDisturbsNoOtherPartition(t *testing.T) {
 }
 
 func TestTheContextOfAnOwnIsCanceledLikeAnyOther(t *testing.T) {
+	t.Parallel()
 	opts := options(t, fake(t))
 	ended := make(chan error, 10)
 	started := make(chan struct{}, 10)
@@ -174,6 +176,7 @@ func TestTheContextOfAnOwnIsCanceledLikeAnyOther(t *testing.T) {
 }
 
 func TestAMemberJoinsAgainOnlyWhenItsOwnHasReturned(t *testing.T) {
+	t.Parallel()
 	opts := options(t, fake(t))
 	o := newOffice(t)
 	release := make(chan struct{})
@@ -210,6 +213,7 @@ func TestAMemberJoinsAgainOnlyWhenItsOwnHasReturned(t *testing.T) {
 }
 
 func TestAPartitionThatWasAddedIsNobodysAndAnAlarm(t *testing.T) {
+	t.Parallel()
 	c := fake(t)
 	opts := options(t, c)
 	o := newOffice(t)
@@ -240,6 +244,7 @@ func TestAPartitionThatWasAddedIsNobodysAndAnAlarm(t *testing.T) {
 }
 
 func TestWhatIsPassedIsCommittedForToolsThatWatchTheLag(t *testing.T) {
+	t.Parallel()
 	c := fake(t)
 	opts := options(t, c)
 	commits := make(chan map[int32]int64, 10)
@@ -277,6 +282,7 @@ func TestWhatIsPassedIsCommittedForToolsThatWatchTheLag(t *testing.T) {
 }
 
 func TestACommitThatFailsEndsNoGeneration(t *testing.T) {
+	t.Parallel()
 	c := fake(t)
 	refused := make(chan struct{}, 10)
 	c.ControlKey(int16(kmsg.OffsetCommit), func(r kmsg.Request) (kmsg.Response, error, bool) {
@@ -308,11 +314,13 @@ func TestACommitThatFailsEndsNoGeneration(t *testing.T) {
 }
 
 func TestAClusterThatNeverHadAGroupIsJoinedAsSoonAsItHasACoordinator(t *testing.T) {
+	t.Parallel()
 	c := fake(t)
 	left := 2
 	c.ControlKey(int16(kmsg.FindCoordinator), func(r kmsg.Request) (kmsg.Response, error, bool) {
-		if left--; left > 0 {
-			c.KeepControl()
+		c.KeepControl()
+		if left--; left < 0 {
+			return nil, nil, false
 		}
 		res := r.(*kmsg.FindCoordinatorRequest).ResponseKind().(*kmsg.FindCoordinatorResponse)
 		res.ErrorCode = int16(kafka.GroupCoordinatorNotAvailable)
@@ -381,8 +389,6 @@ func FuzzHadBy(f *testing.F) {
 		}
 	})
 }
-
-var _ = kfake.NumBrokers
 
 // waitFor waits until ok.
 func waitFor(t testing.TB, what string, ok func() bool) {
