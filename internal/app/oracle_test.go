@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -313,7 +314,7 @@ func (p *plant) auditPages(s state, out *audit, fail failing) {
 		for _, row := range s.pages {
 			if row.Incident == id && row.Kind == tocsin.KindPage && newest[id].Sub(madeAt(row.ID)) < 50*time.Millisecond {
 				fates += fmt.Sprintf("; %s %s made %s: %s %s", row.Channel, row.ID, madeAt(row.ID).Format(time.TimeOnly), row.State, row.Error)
-				paged = paged || slices.ContainsFunc(sent[row.ID], func(q providertest.Request) bool { return q.ID != "" })
+				paged = paged || slices.ContainsFunc(sent[cmp.Or(row.Message, row.ID)], func(q providertest.Request) bool { return q.ID != "" })
 			}
 		}
 		if !paged {

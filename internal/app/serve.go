@@ -26,6 +26,8 @@ type ServeOptions struct {
 	Stdout io.Writer         // where the first words to a newcomer go
 	Stderr io.Writer         // where the log goes
 	Ready  func(addr string) // called once the doors accept; nil: nobody is told
+
+	opened func(*App) // called before anything runs; nil: nobody is told
 }
 
 // A Problem is one mistake or doubt in a configuration.
@@ -71,6 +73,9 @@ func Serve(ctx context.Context, o ServeOptions) error {
 	a, err := open(ctx, c, path, log)
 	if err != nil {
 		return err
+	}
+	if o.opened != nil {
+		o.opened(a)
 	}
 	go a.hearHangups(ctx)
 	context.AfterFunc(ctx, func() { dieOnSecond(log) })
