@@ -74,6 +74,11 @@ func (s *Server) routes() []route {
 		{"GET /api/v1/openapi.yaml", public, s.do(s.openAPI), false},
 
 		// Operations
+		{"GET /api/v1/nodes", reader, s.operated(s.nodes), false},
+		{"GET /api/v1/dead-letters", admin, s.operated(s.deadLetters), false},
+		{"GET /api/v1/dead-letters/{partition}/{offset}", admin, s.operated(s.deadLetter), false},
+		{"POST /api/v1/dead-letters/{partition}/{offset}/redrive", admin, s.operated(s.redrive), false},
+		{"POST /api/v1/dead-letters/{partition}/{offset}/drop", admin, s.operated(s.dropLetter), false},
 		{"GET /healthz", public, s.do(s.healthz), false},
 		{"GET /readyz", public, s.do(s.readyz), false},
 		{"GET /metrics", public, s.metrics(), false},

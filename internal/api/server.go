@@ -66,6 +66,7 @@ type Options struct {
 	Live      Live
 	Ready     func() Readiness
 	Reload    func() error // reads the configuration again; the old one stays on an error
+	Operator  Operator     // nil: nodes and dead letters are not there
 
 	Console   []Page
 	LoginPage func(w http.ResponseWriter, data LoginData) // draws the page; status and headers are written by the server before

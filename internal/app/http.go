@@ -34,6 +34,7 @@ func (a *App) serveHTTP(*config.Config) error {
 		Ready:     a.ready,
 		Console:   pages, LoginPage: login,
 		Reload:   func() error { return a.Reload(context.Background()) },
+		Operator: operator{a},
 		Registry: a.registry, Version: Version(), Log: a.log,
 	})
 	return err

@@ -169,6 +169,7 @@ func (a *App) retouch(ctx context.Context, l *loaded, part store.Part) error {
 	}
 	defer r.Close()
 	rs := a.records(part.Partition, r)
+	rs.dead = func(int64, []byte, error) {} // it was set aside when it was read for the first time
 	for at := from; at < part.NextOffset; {
 		within, cancel := context.WithTimeout(ctx, rereadWait)
 		batch, err := rs.Next(within)

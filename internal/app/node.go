@@ -164,9 +164,7 @@ func (a *App) detail() nodeDetail {
 			_, p.Offset = w.Applied()
 			p.Alerts, p.Incidents = w.Firing()
 		}
-		if _, next, err := a.journal.Bounds(p.Partition); err == nil {
-			p.Lag = max(next-p.Offset, 0)
-		}
+		p.Lag = a.behind(p.Partition, p.Offset)
 		d.Lag += p.Lag
 		d.Partitions = append(d.Partitions, p)
 	}

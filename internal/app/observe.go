@@ -15,6 +15,7 @@ type meters struct {
 	lost       prometheus.Counter
 	unreadable prometheus.Counter
 	fenced     prometheus.Counter
+	letters    *prometheus.CounterVec
 	broken     *prometheus.CounterVec
 	reloads    *prometheus.CounterVec
 	reloaded   prometheus.Gauge
@@ -32,13 +33,16 @@ func (a *App) observe() {
 	a.fenced = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "tocsin_correlate_fenced_total", Help: "Writes that were refused because another node has the partition now.",
 	})
+	a.letters = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tocsin_journal_dead_letters_total", Help: "Records that could not be applied, by what was done with them: buried, redriven, dropped.",
+	}, []string{"outcome"})
 	a.broken = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tocsin_correlate_stops_total", Help: "Times that a partition could not be applied for a reason other than a change of its owner.",
 	}, []string{"partition"})
 	a.reloads = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tocsin_config_reloads_total", Help: "Reloads of the configuration by outcome: ok or refused."}, []string{"outcome"})
 	a.reloaded = prometheus.NewGauge(prometheus.GaugeOpts{Name: "tocsin_config_last_reload_successful", Help: "1 while the newest configuration read is in force, 0 after one was refused."})
 	a.reloaded.Set(1)
-	r.MustRegister(a.outcomes, a.lost, a.unreadable, a.fenced, a.broken, a.reloads, a.reloaded)
+	r.MustRegister(a.outcomes, a.lost, a.unreadable, a.fenced, a.letters, a.broken, a.reloads, a.reloaded)
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "tocsin_build_info", Help: "Always 1.", ConstLabels: prometheus.Labels{"go": runtime.Version()},
 	}, func() float64 { return 1 }))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strconv"
 	"sync"
@@ -140,7 +139,7 @@ func (a *App) work(ctx context.Context, c journal.Claim) error {
 	if err != nil {
 		return err
 	}
-	o := correlate.WorkerOptions{Log: a.log, LastWriter: uint64(part.LastWriter), LastSeq: uint64(part.LastSeq)} //nolint:gosec // as it was stored
+	o := correlate.WorkerOptions{Log: a.log, Aside: a.aside(part.Partition), LastWriter: uint64(part.LastWriter), LastSeq: uint64(part.LastSeq)} //nolint:gosec // as it was stored
 	if a.kafka != nil {
 		o.Copies = l.fold
 	}
@@ -199,24 +198,4 @@ func (a *App) records(partition int, r journal.Reader) *records {
 func (a *App) gap(g *journal.GapError) {
 	a.lost.Add(float64(g.To - g.From))
 	a.log.Error("records of the journal are lost", "partition", g.Partition, "from", g.From, "to", g.To, "cause", g.Cause)
-}
-
-// buryTime bounds how long it may take to set a record aside.
-const buryTime = 5 * time.Second
-
-// dead sets a record aside that cannot be applied: it stays in the journal, too, for as long as that keeps it.
-func (a *App) dead(partition int, offset int64, payload []byte, cause error) {
-	a.unreadable.Inc()
-	log := a.log.With(slog.Int("partition", partition), slog.Int64("offset", offset))
-	log.Error("record of the journal cannot be applied", "bytes", len(payload), "error", cause)
-	g, ok := a.journal.(journal.Graveyard)
-	if !ok {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), buryTime)
-	defer cancel()
-	err := g.Bury(ctx, journal.DeadLetter{Partition: partition, Offset: offset, At: a.clock.Now(), Reason: cause.Error(), Payload: payload, Tries: 1})
-	if err != nil {
-		log.Error("record was not set aside: it can be read in the journal only", "error", err)
-	}
 }
