@@ -5,7 +5,7 @@
 # the usual ones, so that two runs do not meet.
 # shellcheck source=parts/lib.sh
 . "$(dirname "$0")/lib.sh"
-ALL=(sinks mocks alertmanager prometheus chromium postgres)
+ALL=(sinks mocks alertmanager prometheus chromium postgres pgbouncer)
 PORTS=$PARTS_RUN/ports # the free ports that were taken, until down
 
 free_ports() { # NAME... : one line each, export NAME=port, of ports that nobody listens on now
@@ -22,7 +22,7 @@ P
 case ${1:-} in
 up)
   if [ "${PARTS_PORTS:-}" = free ] && [ ! -s "$PORTS" ]; then
-    free_ports SINK_HTTP_PORT SINK_SMTP_PORT TWILIO_PORT SENDGRID_PORT AM_PORT PROM_PORT PG_PORT >"$PORTS"
+    free_ports SINK_HTTP_PORT SINK_SMTP_PORT TWILIO_PORT SENDGRID_PORT AM_PORT PROM_PORT PG_PORT PGBOUNCER_PORT >"$PORTS"
   fi
   # shellcheck source=/dev/null
   [ ! -s "$PORTS" ] || . "$PORTS"

@@ -34,6 +34,21 @@ func Database(t testing.TB, options ...string) string {
 	return u.String()
 }
 
+// Pooled returns the address of the same database through a pooler that gives each transaction another connection (POOLED_DATABASE_URL).
+func Pooled(t testing.TB, database string) string {
+	t.Helper()
+	pooler, err := url.Parse(Address(t, "POOLED_DATABASE_URL"))
+	if err != nil {
+		t.Fatal("POOLED_DATABASE_URL is no URL")
+	}
+	u, err := url.Parse(database)
+	if err != nil {
+		t.Fatal("the address of the database is no URL")
+	}
+	u.Host = pooler.Host
+	return u.String()
+}
+
 func runSQL(t testing.TB, server, statement string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)

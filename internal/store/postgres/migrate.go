@@ -27,7 +27,7 @@ func (db *DB) prepare(ctx context.Context, config *pgxpool.Config) (err error) {
 	defer cancel()
 	c := config.ConnConfig.Copy()
 	c.DefaultQueryExecMode = pgx.QueryExecModeExec // no statement with a name
-	std := stdlib.OpenDB(*c)
+	std := stdlib.OpenDB(*c, stdlib.OptionAfterConnect(db.unlimited))
 	defer func() { err = errors.Join(err, std.Close()) }()
 	std.SetMaxOpenConns(2)
 
@@ -55,6 +55,17 @@ func (db *DB) prepare(ctx context.Context, config *pgxpool.Config) (err error) {
 		}
 	}
 	return migrations.Up(ctx, goose.DialectPostgres, std, db.log)
+}
+
+// unlimited takes from a connection that migrates what the server's settings would put upon it. Behind a pooler the session is not ours to change:
+// there, a role whose limits are too tight for a migration gets an error that says so.
+func (db *DB) unlimited(ctx context.Context, c *pgx.Conn) error {
+	if db.server.pooled.Load() {
+		return nil
+	}
+	_, err := c.PgConn().Exec(ctx, "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; "+
+		"SET default_transaction_read_only = off; SET default_transaction_isolation = 'read committed'").ReadAll()
+	return err
 }
 
 // settings are what a server must have, and what we warn of.
