@@ -257,44 +257,71 @@ func (t *Tx) claimLane(b *pageClaim, channel string, lane, left int) (got int, e
 
 // claimEach claims those of found that are needed and cancels the others.
 func (t *Tx) claimEach(b *pageClaim, found []candidate) (claimed, dropped int, err error) {
+	var wanted, back, drop []*candidate
+	var reasons []string
 	for i := range found {
-		p := found[i].page
-		before, fence := p.State, p.Token
-		if found[i].recovering(b.now) {
-			n, err := t.exec("keep back page "+p.ID, keepBackPage, micros(b.now.Add(keepBack)), p.ID, fence, int(before))
-			if err != nil {
-				return claimed, dropped, err
-			}
-			dropped += int(n)
-			continue
+		c := &found[i]
+		reason := ""
+		if !c.recovering(b.now) {
+			reason = c.needless(b.now)
 		}
-		if reason := found[i].needless(b.now); reason != "" {
-			if before != tocsin.PageDue && p.Attempts > 0 {
+		switch {
+		case c.recovering(b.now):
+			back = append(back, c)
+		case reason != "":
+			if c.page.State != tocsin.PageDue && c.page.Attempts > 0 {
 				reason += "; what became of its last attempt is not known"
 			}
-			n, err := t.exec("cancel page "+p.ID, dropPage, micros(b.now), reason, p.ID, fence, int(before))
-			if err != nil {
-				return claimed, dropped, err
-			}
-			dropped += int(n)
-			continue
-		}
-		p.State, p.ClaimedTo, p.Token = tocsin.PageClaimed, b.to, max(b.token, fence+1)
-		if before != tocsin.PageDue && p.Attempts > 0 {
-			p.State = tocsin.PageUnknown
-		} else {
-			p.Attempts++
-		}
-		n, err := t.exec("claim page "+p.ID, claimPage, int(p.State), micros(p.ClaimedTo), p.Token, p.Attempts, t.node, p.ID, fence, int(before))
-		if err != nil {
-			return claimed, dropped, err
-		}
-		if n == 1 {
-			b.claimed = append(b.claimed, p)
-			claimed++
+			drop, reasons = append(drop, c), append(reasons, reason)
+		default:
+			wanted = append(wanted, c)
 		}
 	}
+	count := func(_ int, changed int64) { dropped += int(changed) }
+	err = t.conn.Each(keepBackPage, 4, len(back), func(i int, a []any) {
+		p := &back[i].page
+		a[0], a[1], a[2], a[3] = micros(b.now.Add(keepBack)), p.ID, p.Token, int64(p.State)
+	}, count)
+	if err != nil {
+		return claimed, dropped, fmt.Errorf("keep back %d pages: %w", len(back), err)
+	}
+	err = t.conn.Each(dropPage, 5, len(drop), func(i int, a []any) {
+		p := &drop[i].page
+		a[0], a[1], a[2], a[3], a[4] = micros(b.now), reasons[i], p.ID, p.Token, int64(p.State)
+	}, count)
+	if err != nil {
+		return claimed, dropped, fmt.Errorf("cancel %d pages: %w", len(drop), err)
+	}
+	got := make([]tocsin.Page, len(wanted))
+	for i, c := range wanted {
+		got[i] = b.claim(c.page)
+	}
+	err = t.conn.Each(claimPage, 8, len(wanted), func(i int, a []any) {
+		before, p := &wanted[i].page, &got[i]
+		a[0], a[1], a[2], a[3], a[4] = int64(p.State), micros(p.ClaimedTo), p.Token, int64(p.Attempts), t.node
+		a[5], a[6], a[7] = p.ID, before.Token, int64(before.State)
+	}, func(i int, changed int64) {
+		if changed == 1 {
+			b.claimed = append(b.claimed, got[i])
+			claimed++
+		}
+	})
+	if err != nil {
+		return claimed, dropped, fmt.Errorf("claim %d pages: %w", len(wanted), err)
+	}
 	return claimed, dropped, nil
+}
+
+// claim returns p as it is once it is claimed.
+func (b *pageClaim) claim(p tocsin.Page) tocsin.Page {
+	before := p.State
+	p.State, p.ClaimedTo, p.Token = tocsin.PageClaimed, b.to, max(b.token, p.Token+1)
+	if before != tocsin.PageDue && p.Attempts > 0 {
+		p.State = tocsin.PageUnknown
+	} else {
+		p.Attempts++
+	}
+	return p
 }
 
 // PageSave is what SavePages made of one page.
@@ -317,35 +344,47 @@ const answerPage = `UPDATE page SET state = 7, ended_at = $1 WHERE id = $2 AND t
 // SavePages writes what became of pages, as read or claimed and then changed: State, Provider, ProviderID, DueAt, ClaimedTo, Attempts, Tried, SentAt,
 // EndedAt, Error, Body and Message. Token is the fence. Of a page that has ended only PageAnswered is taken. The result has one entry for each page.
 func (t *Tx) SavePages(pages []tocsin.Page) ([]PageSave, error) {
-	fates := make([]PageSave, len(pages))
+	fates, tried := make([]PageSave, len(pages)), make([]string, len(pages))
 	for i := range pages {
-		fate, err := t.savePage(&pages[i])
+		text, err := triedText(pages[i].Tried)
 		if err != nil {
 			return nil, err
 		}
-		fates[i] = fate
+		tried[i] = text
+	}
+	var ended []int // or lost
+	err := t.conn.Each(savePage, 14, len(pages), func(i int, a []any) {
+		p := &pages[i]
+		a[0], a[1], a[2], a[3], a[4] = int64(p.State), p.Provider, p.ProviderID, micros(p.DueAt), micros(p.ClaimedTo)
+		a[5], a[6], a[7], a[8], a[9] = int64(p.Attempts), tried[i], micros(p.SentAt), micros(p.EndedAt), p.Error
+		a[10], a[11], a[12], a[13] = p.Body, p.Message, p.ID, p.Token
+	}, func(i int, changed int64) {
+		if changed == 0 {
+			ended = append(ended, i)
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("save %d pages: %w", len(pages), err)
+	}
+	for _, i := range ended {
+		fates[i], err = t.saveEnded(&pages[i], tried[i])
+		if err != nil {
+			return nil, err
+		}
 	}
 	return fates, nil
 }
 
-func (t *Tx) savePage(p *tocsin.Page) (PageSave, error) {
+// saveEnded saves what may be saved of a page that is not under way in the database.
+func (t *Tx) saveEnded(p *tocsin.Page, tried string) (PageSave, error) {
 	what := "save page " + p.ID
-	tried, err := triedText(p.Tried)
-	if err != nil {
-		return 0, err
-	}
-	n, err := t.exec(what, savePage, int(p.State), p.Provider, p.ProviderID, micros(p.DueAt), micros(p.ClaimedTo), p.Attempts, tried,
-		micros(p.SentAt), micros(p.EndedAt), p.Error, p.Body, p.Message, p.ID, p.Token)
-	if err != nil || n == 1 {
-		return PageSaved, err
-	}
 	if p.State == tocsin.PageAnswered {
-		n, err = t.exec(what, answerPage, micros(p.EndedAt), p.ID, p.Token)
+		n, err := t.exec(what, answerPage, micros(p.EndedAt), p.ID, p.Token)
 		if err != nil || n == 1 {
 			return PageSaved, err
 		}
 	}
-	n, err = t.exec(what, notePage, p.Provider, p.ProviderID, p.Attempts, tried, micros(p.SentAt), p.ID, p.Token)
+	n, err := t.exec(what, notePage, p.Provider, p.ProviderID, p.Attempts, tried, micros(p.SentAt), p.ID, p.Token)
 	if err != nil {
 		return 0, err
 	}
