@@ -47,8 +47,8 @@ func TestTheAPIShowsWhatTheStoreHas(t *testing.T) {
 		"/api/v1/incidents/42":                                              `{` + incidentJSON + `,` + fresh + `,"alerts":[` + alert + `],"timeline":[{"seq":1,"at":"2026-03-02T08:00:00Z","actor":"rule","kind":"opened","incident":"i42","major":null,"data":{"alerts":1}}],"pages":[` + pageJSON + `]}`,
 		"/api/v1/majors?state=proposed":                                     `{"majors":[{` + majorJSON + `,` + candidate + `}],"next":null}`,
 		"/api/v1/majors/m3":                                                 `{` + majorJSON + `,` + candidate + `,"timeline":[{"seq":2,"at":"2026-03-02T08:00:00Z","actor":"rule","kind":"proposed","incident":null,"major":"m3"}],"pages":[]}`,
-		"/api/v1/pages?incident=i42&person=one&state=sent,delivered":        `{"pages":[` + pageJSON + `]}`,
-		"/api/v1/pages?state=due":                                           `{"pages":[]}`,
+		"/api/v1/pages?incident=i42&person=one&state=sent,delivered":        `{"pages":[` + pageJSON + `],"next":null}`,
+		"/api/v1/pages?state=due":                                           `{"pages":[],"next":null}`,
 		"/api/v1/alerts?state=firing&filter=host%3D~%22db-.%22&incident=42": `{"alerts":[` + alert + `],"next":null}`,
 		"/api/v1/alerts?filter=severity%3D%22critical%22":                   `{"alerts":[],"next":null}`,
 		"/api/v1/alerts?filter=source%3Dprometheus&filter=team%3D%22%22":    `{"alerts":[` + alert + `],"next":null}`,
@@ -81,6 +81,9 @@ func TestWhatCannotBeReadIsSaidByItsField(t *testing.T) {
 		"/api/v1/oncall?at=yesterday":                        `at: "yesterday" is no time such as 2026-03-02T08:00:00Z`,
 		"/api/v1/schedules/platform?to=2025-01-01T00:00:00Z": "to: must be after from, by at most 366 days",
 		"/api/v1/pages?state=lost":                           "state: ",
+		"/api/v1/pages?next=i42":                             "next: ",
+		"/api/v1/pages?next=zz.":                             "next: ",
+		"/api/v1/pages?next=-1.p":                            "next: ",
 	} {
 		t.Run(target, func(t *testing.T) {
 			got := b.robot("GET", target, "")

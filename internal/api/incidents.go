@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 
 	"tocsin"
@@ -171,14 +173,17 @@ func (s *Server) majorDetail(ctx context.Context, id int64) (out majorDetail, er
 
 // pages answers a list, the newest due first.
 func (s *Server) pages(w http.ResponseWriter, r *http.Request) error {
-	q := parseQuery(r, "incident", "major", "person", "state", "limit")
+	q := parseQuery(r, "incident", "major", "person", "state", "limit", "next")
 	f := store.PageFilter{Incident: q.id("incident", 'i'), Major: q.id("major", 'm'), Person: q.text("person"), Limit: q.limit()}
 	for _, v := range words[pageState](q, "state") {
 		f.States = append(f.States, tocsin.PageState(v))
 	}
+	f.BeforeDue, f.BeforeID = q.page("next")
 	if q.err() != nil {
 		return q.err()
 	}
+	limit := f.Limit
+	f.Limit++
 	var found []tocsin.Page
 	err := s.view(r.Context(), func(tx *store.Tx) (err error) {
 		found, err = tx.Pages(f)
@@ -187,9 +192,34 @@ func (s *Server) pages(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	var next orNull
+	if len(found) > limit {
+		found = found[:limit]
+		next = behind(found[limit-1])
+	}
 	return answer(w, struct {
 		Pages []pageRecord `json:"pages"`
-	}{each(found, pageRecordOf)})
+		Next  orNull       `json:"next"`
+	}{each(found, pageRecordOf), next})
+}
+
+// behind is where a list of pages goes on after p: when p was due, in microseconds, and its id, for pages that were due at the same time.
+func behind(p tocsin.Page) orNull {
+	return orNull(strconv.FormatInt(p.DueAt.UnixMicro(), 36) + "." + p.ID)
+}
+
+// page reads what behind wrote; the zero time where there is none.
+func (q *query) page(name string) (due time.Time, id string) {
+	if !q.values.Has(name) {
+		return due, ""
+	}
+	first, id, ok := strings.Cut(q.text(name), ".")
+	micros, err := strconv.ParseInt(first, 36, 64)
+	if !ok || err != nil || micros <= 0 || id == "" || len(id) > 100 {
+		q.wrong(name, fmt.Sprintf("%q is no next of a list of pages", q.text(name)))
+		return due, ""
+	}
+	return time.UnixMicro(micros).UTC(), id
 }
 
 // pageState is a tocsin.PageState that can be read.
@@ -206,6 +236,27 @@ func (s *pageState) UnmarshalText(b []byte) error {
 	return fmt.Errorf("%q is none of due, claimed, unknown, sent, delivered, failed, answered, cancelled", b)
 }
 
+// off is a way to page a person that is turned off.
+type off struct {
+	Person  string `json:"person"`
+	Channel string `json:"channel"`
+	Since   stamp  `json:"since"`
+	Why     string `json:"why"`
+}
+
+// offOf is what is turned off of people.
+func (s *Server) offOf(rows []store.ContactOff, people []string) (out []off) {
+	for _, name := range people {
+		p, known := s.Desk.Person(name)
+		for _, c := range rows {
+			if known && p.Phone == c.Address {
+				out = append(out, off{name, c.Channel, stamp(c.Since), c.Why})
+			}
+		}
+	}
+	return out
+}
+
 // oncall answers who is on call at one instant.
 func (s *Server) oncall(w http.ResponseWriter, r *http.Request) error {
 	q := parseQuery(r, "at")
@@ -219,12 +270,21 @@ func (s *Server) oncall(w http.ResponseWriter, r *http.Request) error {
 		People   []string `json:"people"`
 		Why      string   `json:"why"`
 		Until    stamp    `json:"until"`
+		Off      []off    `json:"off,omitempty"`
+	}
+	var rows []store.ContactOff
+	err := s.view(r.Context(), func(tx *store.Tx) (err error) {
+		rows, err = tx.ContactsOff()
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	return answer(w, struct {
 		At     stamp  `json:"at"`
 		OnCall []duty `json:"oncall"`
 	}{stamp(at), each(s.Desk.OnCall(at), func(d Duty) duty {
-		return duty{d.Schedule, orNull(d.Team), some(d.People), d.Why, stamp(d.Until)}
+		return duty{d.Schedule, orNull(d.Team), some(d.People), d.Why, stamp(d.Until), s.offOf(rows, d.People)}
 	})})
 }
 

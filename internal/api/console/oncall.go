@@ -26,7 +26,8 @@ type rota struct {
 	Strip  strip
 	Shifts []shiftLine
 	Gaps   int
-	Cut    bool // there are more shifts than are shown
+	Off    []string // ways to page who has it now that are turned off, in words
+	Cut    bool     // there are more shifts than are shown
 }
 
 // A strip draws the shifts to scale: one unit is one hour.
@@ -62,9 +63,14 @@ type oncallPage struct {
 func (c *Console) oncall(r *http.Request, v *viewer) (*frame, error) {
 	p := &oncallPage{View: v}
 	f := &frame{Title: "On call", Nav: "oncall", Fresh: "/oncall?fragment=body", Viewer: v, Body: p, template: "oncall"}
+	var off []store.ContactOff
 	err := c.db.View(r.Context(), func(tx *store.Tx) error {
 		counts, candidates, err := waiting(tx)
 		f.Waiting = counts[tocsin.Triggered] + candidates
+		if err != nil {
+			return err
+		}
+		off, err = tx.ContactsOff()
 		return err
 	})
 	if err != nil {
@@ -73,9 +79,24 @@ func (c *Console) oncall(r *http.Request, v *viewer) (*frame, error) {
 	seen := map[string]string{}
 	for _, d := range c.desk.OnCall(v.now) {
 		shifts, _ := c.desk.Shifts(d.Schedule, v.now, v.now.Add(lookAhead))
-		p.Rotas = append(p.Rotas, v.rota(d, shifts, seen))
+		one := v.rota(d, shifts, seen)
+		one.Off = c.offOf(v, off, d.People)
+		p.Rotas = append(p.Rotas, one)
 	}
 	return f, nil
+}
+
+// offOf says which ways to page people are turned off.
+func (c *Console) offOf(v *viewer, off []store.ContactOff, people []string) (out []string) {
+	for _, name := range people {
+		p, known := c.desk.Person(name)
+		for _, o := range off {
+			if known && p.Phone == o.Address {
+				out = append(out, v.called(name)+" gets no "+strings.ToUpper(o.Channel)+": "+o.Why+", "+v.at(o.Since).Text)
+			}
+		}
+	}
+	return out
 }
 
 func (v *viewer) rota(d Duty, shifts []Shift, tintOf map[string]string) rota {
