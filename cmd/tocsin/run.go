@@ -121,7 +121,7 @@ its own in ./data and says what to try.`,
 		c.GroupID = "server"
 		root.AddCommand(c)
 	}
-	for _, c := range []*cobra.Command{w.send(), w.storm(), w.incident(), w.major(), w.page(), w.oncall(), w.schedule()} {
+	for _, c := range []*cobra.Command{w.send(), w.storm(), w.incident(), w.major(), w.page(), w.oncall(), w.schedule(), w.nodes(), w.deadLetters()} {
 		c.GroupID = "client"
 		root.AddCommand(c)
 	}
