@@ -80,7 +80,7 @@ type Walk struct {
 	Hops       int            `json:"hops,omitempty"`   // how often it went on to another escalation
 	Caught     bool           `json:"caught,omitempty"` // it has been through the default escalation
 	Nag        int            `json:"nag,omitempty"`    // from 1, once all escalations have ended; 0 before
-	Has        string         `json:"has,omitempty"`    // who has it already, and so is not paged before all escalations have ended
+	Has        string         `json:"has,omitempty"`    // who has it already, and so is not paged before everybody else was
 }
 
 // A Taken is what one step came to.
@@ -248,9 +248,14 @@ func (t *taking) nag(w Walk) Taken {
 	now := w
 	now.Round, now.Step = w.Nag-1, NagStep
 	t.page(now, all, every)
-	if len(t.pages) == 0 {
+	switch {
+	case len(t.pages) > 0:
+	case w.Has != "":
+		t.say("nobody else can be paged: tried again in %s, %s too", short(every), w.Has)
+	default:
 		t.say("nobody can be paged at all: tried again in %s", short(every))
 	}
+	w.Has = "" // having it and doing nothing is like not having it, by then
 	w.Nag++
 	return Taken{Pages: t.pages, Next: &Next{Walk: w, At: t.at.Add(every)}, Said: t.said}
 }
@@ -262,7 +267,7 @@ func (t *taking) page(w Walk, targets []Target, patience time.Duration) {
 		for _, f := range t.find(target, 0) {
 			if !seen[f.person.Name] {
 				seen[f.person.Name] = true
-				if f.person.Name == w.Has && w.Nag == 0 {
+				if f.person.Name == w.Has {
 					t.say("%s has it already (%s)", f.person.Name, f.why)
 					continue
 				}

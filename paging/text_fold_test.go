@@ -175,7 +175,11 @@ func TestWhoHasAMajorAlreadyIsNotPagedByItsEscalation(t *testing.T) {
 		t.Errorf("the next step forgot who has it: %q", got)
 	}
 	taken = plan.Take(taken.Next.Walk, at)
-	if got := people(taken); taken.Next.Walk.Nag != 2 || fmt.Sprint(got) != "[one]" {
-		t.Errorf("once all have ended, %v is paged with nag %d, want everybody's last resort", got, taken.Next.Walk.Nag)
+	if got := people(taken); taken.Next.Walk.Nag != 2 || len(got) > 0 || !taken.Next.At.Equal(at.Add(15*time.Minute)) {
+		t.Errorf("once all have ended, %v is paged with nag %d, and next %s; want nobody before 15 minutes are over", got, taken.Next.Walk.Nag, taken.Next.At)
+	}
+	taken = plan.Take(taken.Next.Walk, at)
+	if got := people(taken); fmt.Sprint(got) != "[one]" {
+		t.Errorf("then %v is paged, want everybody's last resort, whoever had it", got)
 	}
 }
