@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"time"
 
 	"tocsin"
 )
@@ -14,8 +15,8 @@ import (
 // Dump writes the correlation state of a partition to w, one JSON value a line, always in the same order: the part, its alerts with
 // touches merged, its incidents, its majors. Two databases that came to the same by different ways have the same dump.
 //
-// Of the part it leaves out what tells who worked and when rather than what came of it: Owner and Epoch; TouchOffset, which is where touches
-// were last written; Seq, which pages count in too; Fold, which is of the writers. Of an alert AsOf, for the reason of TouchOffset. Write
+// Of the part it leaves out what tells who worked and when rather than what came of it: Owner, Epoch, Gen and ClaimedAt; TouchOffset, which is
+// where touches were last written; Seq, which pages count in too; Fold, LastWriter and LastSeq, which are of the writers. Of an alert AsOf, for the reason of TouchOffset. Write
 // pending touches before comparing.
 func Dump(ctx context.Context, db DB, partition int, w io.Writer) error {
 	err := db.View(ctx, func(t *Tx) error { return t.dump(partition, json.NewEncoder(w)) })
@@ -40,7 +41,7 @@ func (t *Tx) dump(partition int, enc *json.Encoder) error {
 	if err != nil {
 		return err
 	}
-	p.Owner, p.Epoch, p.TouchOffset, p.Seq, p.Fold = "", 0, 0, 0, nil
+	p.Owner, p.Epoch, p.Gen, p.ClaimedAt, p.TouchOffset, p.Seq, p.Fold, p.LastWriter, p.LastSeq = "", 0, 0, time.Time{}, 0, 0, nil, 0, 0
 	err = enc.Encode(p)
 	if err != nil {
 		return err
