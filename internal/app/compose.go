@@ -17,7 +17,10 @@ import (
 func (b *pagebook) Compose(ctx context.Context, p tocsin.Page) (m paging.Message, err error) {
 	s := b.setup.Load()
 	err = b.db.View(ctx, func(tx *store.Tx) error {
-		m, err = b.compose(tx, s, p)
+		err := b.ours(tx, p)
+		if err == nil {
+			m, err = b.compose(tx, s, p)
+		}
 		return err
 	})
 	if err != nil || !noted(p, m) {
@@ -32,6 +35,19 @@ func (b *pagebook) Compose(ctx context.Context, p tocsin.Page) (m paging.Message
 		return err
 	})
 	return m, err
+}
+
+// ours finds out whether this node's claim on p still stands: another may have taken it over while this one slept, or could not
+// reach the database.
+func (b *pagebook) ours(tx *store.Tx, p tocsin.Page) error {
+	if b.alone {
+		return nil
+	}
+	row, err := tx.Page(p.ID)
+	if err == nil && (row.Token != p.Token || row.State != tocsin.PageClaimed && row.State != tocsin.PageUnknown) {
+		err = paging.ErrStale
+	}
+	return err
 }
 
 // noted reports whether the row of p must be told what m says before it is sent: mostly it says so from the beginning. A notice's text
