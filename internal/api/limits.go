@@ -35,6 +35,14 @@ func newServer(handler http.Handler, log *slog.Logger, most int) *http.Server {
 // keeps it, also where nobody reads it, for the server drops what is left of it before the next request; who reads one lifts it.
 func bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor != 1 {
+			w.WriteHeader(http.StatusHTTPVersionNotSupported)
+			return
+		}
+		if len(r.TransferEncoding) > 0 {
+			// With chunks a length may have been sent too, which net/http hides. Nothing behind such a request is taken for another one.
+			w.Header().Set("Connection", "close")
+		}
 		if r.ContentLength == 0 {
 			// A writer without deadlines (a test's recorder) has nobody slow at its other end.
 			_ = http.NewResponseController(w).SetReadDeadline(time.Time{})

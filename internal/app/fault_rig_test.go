@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -46,6 +47,7 @@ func (p *plant) ask(path, token string, body []byte) (status int, header http.He
 	if err != nil {
 		p.t.Fatal(err)
 	}
+	req.Close = true // a connection that waits may be let go; a request on a fresh one is not
 	req.Header.Set("Content-Type", "application/json")
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
@@ -107,7 +109,11 @@ func (p *plant) incidentOf(service int) int64 {
 // read reads an address of the API.
 func (p *plant) read(path string, into any) {
 	p.t.Helper()
-	err := getJSON(p.t.Context(), p.at(p.t.Context())+path, into)
+	url := p.at(p.t.Context()) + path
+	err := getJSON(p.t.Context(), url, into)
+	if errors.Is(err, syscall.ECONNRESET) { // a connection that waits may be let go
+		err = getJSON(p.t.Context(), url, into)
+	}
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -68,6 +69,7 @@ type plant struct {
 	ledger   *ledger
 
 	exe    string // what is run; "": this test program
+	files  int    // it may have open at once; 0: as this process
 	as     *syscall.SysProcAttr
 	cmd    *exec.Cmd
 	exited chan error
@@ -149,7 +151,11 @@ func (p *plant) start() {
 
 // command is a process that will serve.
 func (p *plant) command() *exec.Cmd {
-	cmd := exec.Command(cmp.Or(p.exe, os.Args[0]))
+	exe := cmp.Or(p.exe, os.Args[0])
+	cmd := exec.Command(exe)
+	if p.files > 0 {
+		cmd = exec.Command("/bin/sh", "-c", `ulimit -n "$0" && exec "$1"`, strconv.Itoa(p.files), exe)
+	}
 	cmd.Env = append(os.Environ(), serveEnv+"="+p.config())
 	cmd.SysProcAttr = p.as
 	return cmd
