@@ -89,11 +89,16 @@ func (c columns) list(prefix string) string {
 
 // insert returns the statement that inserts a whole row.
 func (c columns) insert(table string) string {
-	marks := make([]string, len(c))
-	for i := range c {
-		marks[i] = "$" + strconv.Itoa(i+1)
+	return fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s)", table, c.list(""), marks(1, len(c)))
+}
+
+// marks returns n placeholders, the first of them $from.
+func marks(from, n int) string {
+	out := make([]string, n)
+	for i := range out {
+		out[i] = "$" + strconv.Itoa(from+i)
 	}
-	return fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s)", table, c.list(""), strings.Join(marks, ", "))
+	return strings.Join(out, ", ")
 }
 
 // upsert returns the statement that inserts a whole row or replaces the one whose id is the same.

@@ -174,20 +174,54 @@ func batchChunks[T any](rows []T, key func(*T) (partition int, id int64)) []chun
 func (c *touchCache) load(keys []chunkKey) error {
 	before := c.chunks
 	c.chunks = make(map[chunkKey][]Touch, len(keys))
+	var missing []chunkKey
 	for _, k := range keys {
 		if touches, ok := before[k]; ok {
 			c.chunks[k] = touches
-			continue
+		} else {
+			missing = append(missing, k)
 		}
-		for r, err := range c.t.conn.Query("SELECT data FROM touch WHERE partition = $1 AND chunk = $2", k.partition, k.chunk) {
-			if err != nil {
-				return fmt.Errorf("read touches: %w", err)
-			}
-			touches, err := unpackTouches(k.chunk, r.Bytes(0))
-			if err != nil {
-				return err
-			}
-			c.chunks[k] = touches
+	}
+	slices.SortStableFunc(missing, func(a, b chunkKey) int { return a.partition - b.partition })
+	for from := 0; from < len(missing); {
+		to := from + 1
+		for to < len(missing) && to < from+chunksAtOnce && missing[to].partition == missing[from].partition {
+			to++
+		}
+		err := c.read(missing[from:to])
+		if err != nil {
+			return fmt.Errorf("read touches: %w", err)
+		}
+		from = to
+	}
+	return nil
+}
+
+// chunksAtOnce is how many chunks one statement reads: each statement may be a trip over the network.
+const chunksAtOnce = 32
+
+var (
+	oneChunk   = "SELECT chunk, data FROM touch WHERE partition = $1 AND chunk = $2"
+	someChunks = "SELECT chunk, data FROM touch WHERE partition = $1 AND chunk IN (" + marks(2, chunksAtOnce) + ")"
+)
+
+// read reads chunks of one partition, chunksAtOnce at most.
+func (c *touchCache) read(keys []chunkKey) error {
+	query, args := oneChunk, []any{keys[0].partition, keys[0].chunk}
+	if len(keys) > 1 {
+		query = someChunks
+		for i := 1; i < chunksAtOnce; i++ {
+			args = append(args, keys[min(i, len(keys)-1)].chunk)
+		}
+	}
+	for r, err := range c.t.conn.Query(query, args...) {
+		if err != nil {
+			return err
+		}
+		k := chunkKey{keys[0].partition, r.Int(0)}
+		c.chunks[k], err = unpackTouches(k.chunk, r.Bytes(1))
+		if err != nil {
+			return err
 		}
 	}
 	return nil

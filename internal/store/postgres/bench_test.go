@@ -158,3 +158,74 @@ func BenchmarkStateChanges(b *testing.B) {
 		})
 	})
 }
+
+func BenchmarkClaimPages(b *testing.B) {
+	for _, way := range []string{"arrays", "pipelined"} {
+		b.Run("50 of 100000 due, by "+way, func(b *testing.B) {
+			db := openBench(b)
+			at := time.Date(2026, 11, 23, 3, 0, 0, 0, time.UTC)
+			var pages []tocsin.Page
+			for i := range 100_000 {
+				pages = append(pages, tocsin.Page{
+					ID: fmt.Sprint(i), Kind: tocsin.KindPage, Incident: int64(i/2 + 1), Person: fmt.Sprintf("person-%d", i%500), Channel: []string{"sms", "email"}[i%2],
+					State: tocsin.PageDue, Lane: 1 + i%3, DueAt: at.Add(time.Duration(i) * time.Millisecond),
+				})
+			}
+			var incidents []tocsin.Incident
+			for i := range 50_001 {
+				incidents = append(incidents, tocsin.Incident{ID: int64(i), State: tocsin.Triggered})
+			}
+			update(b, db, func(tx *store.Tx) error {
+				err := tx.PutIncidents(incidents)
+				if err != nil {
+					return err
+				}
+				return tx.InsertPages(pages)
+			})
+			db.bulks.never, db.bulks.known = way == "pipelined", nil
+			for b.Loop() {
+				update(b, db, func(tx *store.Tx) error {
+					got, err := tx.ClaimPages(at.Add(time.Hour), time.Hour, map[string]int{"sms": 25, "email": 25, "voice": 25}, 1)
+					if err == nil && len(got) != 50 {
+						err = fmt.Errorf("%d pages claimed, want 50", len(got))
+					}
+					return err
+				})
+			}
+		})
+	}
+}
+
+func BenchmarkLoadAlerts(b *testing.B) {
+	db := openBench(b)
+	fillBench(b, db)
+	n := 0
+	for b.Loop() {
+		err := store.LoadAlerts(b.Context(), db, 0, time.Now(), func() {}, func(batch []tocsin.Alert) error { n += len(batch); return nil })
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "alerts/s")
+}
+
+func BenchmarkRawAlerts(b *testing.B) {
+	db := openBench(b)
+	fillBench(b, db)
+	n := 0
+	for b.Loop() {
+		err := db.View(b.Context(), func(tx *store.Tx) error {
+			for _, err := range tx.RawAlerts(store.AlertFilter{Status: tocsin.Firing}) {
+				if err != nil {
+					return err
+				}
+				n++
+			}
+			return nil
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "alerts/s")
+}

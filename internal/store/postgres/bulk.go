@@ -16,9 +16,9 @@ import (
 // A statement that is run many times becomes one statement over arrays, one array for each argument:
 //
 //	INSERT INTO t (a, b) VALUES ($1, $2) ...        INSERT INTO t (a, b) SELECT * FROM unnest($1, $2) ...
-//	UPDATE t SET a = $1 WHERE id = $2               UPDATE t SET a = v.c1 FROM unnest($1, $2) WITH ORDINALITY AS v(c1, c2, n) WHERE id = v.c2
+//	UPDATE t SET a = $1 WHERE id = $2 ...           UPDATE t SET a = v.c1 FROM unnest($1, $2) WITH ORDINALITY AS v(c1, c2, n) WHERE id = v.c2 ...
 //
-// where ... is nothing or an ON CONFLICT. Any other statement is sent as often as it is to run, without waiting in between. So is one whose
+// where ... is nothing, an ON CONFLICT, or more conditions of the row. Any other statement is sent as often as it is to run, without waiting in between. So is one whose
 // array would have no type, because all of a column is NULL.
 //
 // One statement cannot touch a row twice: rows with the key of an earlier one go into a statement of their own, after it.
@@ -69,7 +69,7 @@ func (b *bulks) of(query string, width int) *bulk {
 var (
 	insertShape = regexp.MustCompile(`(?s)^INSERT INTO (\w+) \(([\w, ]+)\)\s+VALUES \(([$\d, ]+)\)(.*)$`)
 	targetShape = regexp.MustCompile(`(?s)^\s*ON CONFLICT \(([\w, ]+)\) DO (NOTHING|UPDATE SET .*)$`)
-	updateShape = regexp.MustCompile(`(?s)^UPDATE (\w+) SET (.*) WHERE (\w+) = \$(\d+)$`)
+	updateShape = regexp.MustCompile(`(?s)^UPDATE (\w+) SET (.*?)\s+WHERE (\w+) = \$(\d+)( AND .*)?$`)
 	argument    = regexp.MustCompile(`\$(\d+)`)
 )
 
@@ -79,7 +79,7 @@ func makeBulk(query string, width int) *bulk {
 		return bulkInsert(m[1], m[2], m[3], m[4], width)
 	}
 	if m := updateShape.FindStringSubmatch(query); m != nil {
-		return bulkUpdate(m[1], m[2], m[3], m[4], width)
+		return bulkUpdate(m, width)
 	}
 	return nil
 }
@@ -108,17 +108,20 @@ func bulkInsert(table, columns, values, rest string, width int) *bulk {
 	return b
 }
 
-func bulkUpdate(table, sets, column, number string, width int) *bulk {
-	key, err := strconv.Atoi(number)
-	if err != nil || key < 1 || key > width || strings.Contains(sets, " WHERE ") || strings.Contains(sets, "SELECT") {
+// bulkUpdate takes the parts of updateShape. The column that is compared first is the key: it must be unique in the table.
+func bulkUpdate(m []string, width int) *bulk {
+	table, sets, column, rest := m[1], m[2], m[3], m[5]
+	key, err := strconv.Atoi(m[4])
+	if err != nil || key < 1 || key > width || strings.Contains(m[0], "SELECT") {
 		return nil
 	}
 	names := make([]string, width)
 	for i := range names {
 		names[i] = "c" + strconv.Itoa(i+1)
 	}
-	return &bulk{key: key - 1, counts: true, text: fmt.Sprintf("UPDATE %s SET %s FROM unnest(%s) WITH ORDINALITY AS v(%s, n) WHERE %s = v.c%d RETURNING v.n",
-		table, argument.ReplaceAllString(sets, "v.c$1"), marks(width), strings.Join(names, ", "), column, key)}
+	given := func(text string) string { return argument.ReplaceAllString(text, "v.c$1") }
+	return &bulk{key: key - 1, counts: true, text: fmt.Sprintf("UPDATE %s SET %s FROM unnest(%s) WITH ORDINALITY AS v(%s, n) WHERE %s = v.c%d%s RETURNING v.n",
+		table, given(sets), marks(width), strings.Join(names, ", "), column, key, given(rest))}
 }
 
 // marks returns $1, $2 and so on.

@@ -88,16 +88,20 @@ func Open(ctx context.Context, dsn string, o Options) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the state database: %w", err)
 	}
-	where := place(config)
-	err = db.prepare(ctx, config)
+	err = db.open(ctx, config, o)
 	if err != nil {
-		return nil, fmt.Errorf("open the state database %s: %w", where, explain(config, err))
-	}
-	err = db.start(ctx, config, o)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open the state database %s: %w", where, explain(config, err)), db.Close())
+		return nil, errors.Join(fmt.Errorf("open the state database %s: %w", place(config), explain(config, err)), db.Close())
 	}
 	return db, nil
+}
+
+// open looks at the server, brings its schema up to date, and starts.
+func (db *DB) open(ctx context.Context, config *pgxpool.Config, o Options) error {
+	err := db.prepare(ctx, config)
+	if err != nil {
+		return err
+	}
+	return db.start(ctx, config, o)
 }
 
 // start makes the pools and what runs behind them.
