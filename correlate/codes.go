@@ -50,7 +50,9 @@ func (c *codes) take(now int64, undo func(func())) int {
 		undo(func() { heap.Push(&c.rest, r) })
 		if at, is := c.used[r.code]; is && at == r.at { // else it was taken up again meanwhile
 			delete(c.used, r.code)
-			heap.Push(&c.free[digits(r.code)], r.code)
+			if r.code%c.partitions == c.partition { // else it came from another partition, which gives it again
+				heap.Push(&c.free[digits(r.code)], r.code)
+			}
 			undo(func() { c.used[r.code] = r.at })
 		}
 	}

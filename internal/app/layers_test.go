@@ -36,7 +36,9 @@ var layers = []layer{
 	{"schedules", 1},
 	{"internal/journal", 3},
 	{"internal/store", 3},
+	{"internal/migrate", 4},
 	{"internal/api", 4},
+	{"internal/feed", 4},
 	{"config", 4},
 	{"internal/app", 5},
 	{"internal/client", 1}, // of our API, for commands: it knows nothing of ours

@@ -1,5 +1,11 @@
 package store
 
+import (
+	"errors"
+	"fmt"
+	"strconv"
+)
+
 // Names of what the installation knows of itself.
 const (
 	MetaInstallation = "installation" // its id
@@ -7,6 +13,8 @@ const (
 	MetaIsolateBy    = "isolate_by"   // the labels, a JSON list
 	MetaJournal      = "journal"      // which one the offsets are of, in words
 	MetaSigningKey   = "signing_key"  // for links and sessions, hex
+	MetaMigration    = "migration"    // what tocsin migrate is doing with this state, JSON; not there: nothing
+	MetaMoved        = "moved"        // where tocsin migrate has moved this state to, JSON; not there: it is the one in use
 )
 
 // Meta returns what is kept under name; ErrNotFound where nothing is.
@@ -28,6 +36,22 @@ func (t *Tx) MetaOnce(name, value string) (string, error) {
 		return "", err
 	}
 	return t.Meta(name)
+}
+
+// Partitions returns how many partitions the state has: 1 before anybody said so.
+func (t *Tx) Partitions() (int, error) {
+	text, err := t.Meta(MetaPartitions)
+	if errors.Is(err, ErrNotFound) {
+		return 1, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		return 0, fmt.Errorf("the state says that it has %q partitions", text)
+	}
+	return n, nil
 }
 
 // PutRules keeps the body of a rule set under its hash; one that is there stays.
