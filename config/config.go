@@ -49,14 +49,6 @@ type Storage struct {
 	Postgres *Postgres // storage.state.postgres; nil: the embedded database
 }
 
-// Kafka is a journal outside.
-type Kafka struct {
-	Brokers    []string // host:port
-	Topic      string   // default tocsin.alerts
-	Partitions int      // default 12
-	At         Place
-}
-
 // Postgres is a state database outside.
 type Postgres struct {
 	DSN string // a secret
@@ -173,17 +165,7 @@ func (r *reader) storage(s *section) Storage {
 	out := Storage{Dir: s.text("dir", defaultDir)}
 	journal := s.sub("journal")
 	if n, ok := journal.get("kafka"); ok {
-		k := r.section(n)
-		out.Kafka = &Kafka{Brokers: k.texts("brokers"), Topic: k.text("topic", "tocsin.alerts"), Partitions: k.whole("partitions", 12, 1, 1024), At: n.at}
-		for _, b := range k.list("brokers") {
-			if b.kind == text {
-				r.address(b, b.said, 1, "9092")
-			}
-		}
-		if len(out.Kafka.Brokers) == 0 {
-			k.missing("brokers", "such as [127.0.0.1:9092]")
-		}
-		k.done()
+		out.Kafka = r.kafka(n)
 	}
 	journal.done()
 	state := s.sub("state")

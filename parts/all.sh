@@ -26,6 +26,7 @@ up)
   fi
   # shellcheck source=/dev/null
   [ ! -s "$PORTS" ] || . "$PORTS"
+  [ "${PARTS_PORTS:-}" != free ] || export KAFKA_PORTS=free
   export AM_WEBHOOK=${AM_WEBHOOK:-http://127.0.0.1:${SINK_HTTP_PORT:-18080}/alertmanager}
   export PROM_ALERTS_TO=${PROM_ALERTS_TO:-127.0.0.1:${SINK_HTTP_PORT:-18080}}
   for part in "${ALL[@]}"; do "$PARTS_DIR/$part.sh" up; done ;;

@@ -3,7 +3,7 @@
 #   kafka.sh install|installed|up|down|kill N|stop N|start N|reset|status|env
 # KAFKA_NODES=1 or 3; KAFKA_PORTS=free takes free ports, else node i has KAFKA_PORT+10(i-1), its controller one more, SASL_SSL two
 # more; KAFKA_SASL=1 adds that listener (SCRAM-SHA-256 and -512, PLAIN; a throw-away CA); KAFKA_EXTRA=file of further properties;
-# KAFKA_NAME tells clusters apart; KAFKA_HEAP, KAFKA_VERSION.
+# KAFKA_NAME tells clusters apart; KAFKA_HEAP, KAFKA_VERSION; KAFKA_JVM="-XX:+UseG1GC" replaces the options that suit tests only.
 # shellcheck source=parts/lib.sh
 . "$(dirname "$0")/lib.sh"
 V=${KAFKA_VERSION:-4.4.0} N=${KAFKA_NODES:-1} PORT=${KAFKA_PORT:-19092} NAME=${KAFKA_NAME:-kafka}
@@ -11,7 +11,8 @@ USER_=${KAFKA_USER:-tester} PASS=${KAFKA_PASSWORD:-tester-secret}
 LIBS=$PARTS_CACHE/kafka-$V DATA=$PARTS_RUN/$NAME
 CLUSTER=partspartspartspartsAA # any 22 letters
 # A small heap, and neither a concurrent collector nor an optimizing compiler: enough for tests, not for figures.
-JOPTS=(-Xms64m "-Xmx${KAFKA_HEAP:-256m}" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djava.awt.headless=true
+read -ra JVM <<<"${KAFKA_JVM:--XX:+UseSerialGC -XX:TieredStopAtLevel=1}"
+JOPTS=(-Xms64m "-Xmx${KAFKA_HEAP:-256m}" "${JVM[@]}" -Djava.awt.headless=true
   -Dorg.slf4j.simpleLogger.showDateTime=true -Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS
   -Dorg.slf4j.simpleLogger.showThreadName=false -Dorg.slf4j.simpleLogger.defaultLogLevel=info)
 

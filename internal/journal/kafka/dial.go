@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/kafka-go/sasl"
 	"github.com/segmentio/kafka-go/sasl/plain"
 	"github.com/segmentio/kafka-go/sasl/scram"
-	"golang.org/x/time/rate"
 )
 
 // SASL mechanisms.
@@ -43,52 +43,179 @@ func (s SASL) mechanism() (sasl.Mechanism, error) {
 }
 
 const (
-	dialBurst = 8                // connections to one address that may be opened at once
-	dialEvery = time.Second      // and then one each
-	dialLimit = 3 * time.Second  // how long a broker may take to accept one
-	silence   = 10 * time.Second // how long a broker may say nothing where kafka-go sets no limit of its own
+	dialBurst    = 12                      // connections to one address that may be opened at once
+	dialEvery    = time.Second             // and then one each
+	dialMost     = 3                       // connections of the Transport to one address; the group has one more
+	dialLimit    = 3 * time.Second         // how long a broker may take to accept one
+	dialWorth    = 1500 * time.Millisecond // a connection that was used so long does not count
+	dialFarewell = 50 * time.Millisecond
+	silence      = 10 * time.Second // how long a broker may say nothing where kafka-go sets no limit of its own
 )
 
-// A dialer opens all connections to the brokers. However often it is asked, it tries an address at most once a second on average,
-// and no connection waits for ever.
+// A dialer opens all connections to the brokers. However often it is asked, connections to one address that fail, or are soon closed
+// again, are opened at most once a second on average; between them it says at once what was wrong.
 type dialer struct {
-	every rate.Limit
+	mu       sync.Mutex
+	accounts map[string]*account // by address; a cluster has few
 
-	mu     sync.Mutex
-	limits map[string]*rate.Limiter // by address; a cluster has few
+	live sync.WaitGroup // connections that are open
 }
 
-func newDialer() *dialer {
-	return &dialer{every: rate.Every(dialEvery), limits: map[string]*rate.Limiter{}}
+// An account says how many connections to an address may be opened now.
+type account struct {
+	left float64
+	at   time.Time // when left was true
+	err  error     // of the last that failed
+	open int       // connections of the Transport that are
 }
 
-func (d *dialer) limit(address string) *rate.Limiter {
+// errFull means that the Transport wants a connection more than it may have: between two requests it may take the one that was just
+// used for one that is still in use.
+var errFull = errors.New("no connection more")
+
+// enter takes one of the Transport's places for address.
+func (d *dialer) enter(address string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	l := d.limits[address]
-	if l == nil {
-		l = rate.NewLimiter(d.every, dialBurst)
-		d.limits[address] = l
+	if a := d.accounts[address]; a.open >= dialMost {
+		a.left++
+		return errFull
 	}
-	return l
+	d.accounts[address].open++
+	return nil
 }
 
-// dial opens a connection, once it is address's turn.
-func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	err := d.limit(address).Wait(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("dial %s: tried too often, not again yet: %w", address, err)
+func (d *dialer) leave(address string) {
+	d.mu.Lock()
+	d.accounts[address].open--
+	d.mu.Unlock()
+}
+
+func newDialer() *dialer { return &dialer{accounts: map[string]*account{}} }
+
+// spend takes one from the account of address, or returns why there is none.
+func (d *dialer) spend(address string, now time.Time) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	a := d.accounts[address]
+	if a == nil {
+		a = &account{left: dialBurst, at: now}
+		d.accounts[address] = a
 	}
-	nd := net.Dialer{Timeout: dialLimit, KeepAlive: 15 * time.Second}
-	c, err := nd.DialContext(ctx, network, address)
+	a.left = min(dialBurst, a.left+float64(now.Sub(a.at))/float64(dialEvery))
+	a.at = now
+	if a.left < 1 {
+		err := errors.New("not again within a second")
+		if a.err != nil {
+			err = fmt.Errorf("%w: %w", err, a.err)
+		}
+		return &retryError{fmt.Errorf("dial %s: %w", address, err)}
+	}
+	a.left--
+	return nil
+}
+
+// settle gives one back if err is nil, and otherwise remembers why it is spent.
+func (d *dialer) settle(address string, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	a := d.accounts[address]
+	if err == nil {
+		a.left++
+	} else {
+		a.err = err
+	}
+}
+
+// dial opens a connection of the Transport: one for produce requests, one for fetches, and one to one of the brokers for what it asks itself.
+func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	err := d.spend(address, time.Now())
 	if err != nil {
 		return nil, err
 	}
-	return &boundedConn{Conn: c}, nil
+	err = d.enter(address)
+	if err != nil {
+		return nil, err
+	}
+	c, err := d.connect(ctx, network, address, func() { d.leave(address) })
+	if err != nil {
+		d.leave(address)
+		return nil, err
+	}
+	return c, nil
+}
+
+// dialGroup opens a connection of the group, unless that was tried too often.
+func (d *dialer) dialGroup(ctx context.Context, network, address string) (net.Conn, error) {
+	err := d.spend(address, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	return d.connect(ctx, network, address, func() {})
+}
+
+// connect opens a connection that is paid for; closed is called when it is closed.
+func (d *dialer) connect(ctx context.Context, network, address string, closed func()) (net.Conn, error) {
+	nd := net.Dialer{Timeout: dialLimit, KeepAlive: 15 * time.Second}
+	c, err := nd.DialContext(ctx, network, address)
+	if err != nil {
+		d.settle(address, err)
+		return nil, err
+	}
+	d.live.Add(1)
+	return &boundedConn{Conn: c, d: d, address: address, since: time.Now(), closed: closed}, nil
 }
 
 // A boundedConn always has a deadline: where kafka-go clears it, the SASL exchange would follow without any.
-type boundedConn struct{ net.Conn }
+type boundedConn struct {
+	net.Conn
+	d       *dialer
+	address string
+	since   time.Time
+	closed  func()
+	read    atomic.Bool // something was
+	once    sync.Once
+}
+
+func (c *boundedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 && !c.read.Load() {
+		c.read.Store(true)
+	}
+	return n, err
+}
+
+func (c *boundedConn) Close() error {
+	err := net.ErrClosed
+	c.once.Do(func() {
+		switch {
+		case !c.read.Load():
+			c.d.settle(c.address, errors.New("the broker said nothing"))
+		case time.Since(c.since) >= dialWorth:
+			c.d.settle(c.address, nil)
+		}
+		c.farewell()
+		err = c.Conn.Close()
+		c.closed()
+		c.d.live.Done()
+	})
+	return err
+}
+
+// farewell waits a moment until the broker has ended its side, so that it does not see this connection beside the one that is opened next.
+func (c *boundedConn) farewell() {
+	tcp, ok := c.Conn.(*net.TCPConn)
+	if !ok || !c.read.Load() || tcp.CloseWrite() != nil || tcp.SetReadDeadline(time.Now().Add(dialFarewell)) != nil {
+		return
+	}
+	var rest [512]byte
+	for {
+		_, err := tcp.Read(rest[:])
+		if err != nil {
+			return
+		}
+	}
+}
 
 func bounded(t time.Time) time.Time {
 	if t.IsZero() {
@@ -104,8 +231,7 @@ func (c *boundedConn) SetWriteDeadline(t time.Time) error { return c.Conn.SetWri
 // A groupDialer is the dialer of the consumer group, which speaks to its coordinator by a connection of its own. It keeps one
 // connection at a time: the group dials only when it has no more use for the one before.
 type groupDialer struct {
-	d    *dialer
-	over chan struct{} // closed when no more is to be opened
+	d *dialer
 
 	mu     sync.Mutex
 	last   net.Conn
@@ -114,20 +240,9 @@ type groupDialer struct {
 
 var errGroupClosed = errors.New("the group is closed")
 
-func newGroupDialer(d *dialer) *groupDialer { return &groupDialer{d: d, over: make(chan struct{})} }
-
 func (g *groupDialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	g.drop(false)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() {
-		select {
-		case <-g.over:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	c, err := g.d.dial(ctx, network, address)
+	c, err := g.d.dialGroup(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
@@ -145,10 +260,7 @@ func (g *groupDialer) dial(ctx context.Context, network, address string) (net.Co
 func (g *groupDialer) drop(forGood bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if forGood && !g.closed {
-		g.closed = true
-		close(g.over)
-	}
+	g.closed = g.closed || forGood
 	if g.last != nil {
 		_ = g.last.Close() // kafka-go closes it once more
 		g.last = nil

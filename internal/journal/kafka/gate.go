@@ -107,6 +107,22 @@ func (g *gate) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Request) 
 	return g.t.RoundTrip(ctx, addr, req)
 }
 
+// roundTrip sends a request for which a connection is free, or about to be: the Transport answers a request before it takes its connection
+// back, and would open another for the one that follows at once.
+func (g *gate) roundTrip(ctx context.Context, req kafka.Request) (kafka.Response, error) {
+	for {
+		res, err := g.t.RoundTrip(ctx, g.addr, req)
+		if !errors.Is(err, errFull) {
+			return res, err
+		}
+		select {
+		case <-time.After(time.Millisecond):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
 func (g *gate) fixed() *metadata.Response {
 	parts := make([]metadata.ResponsePartition, g.n)
 	for i := range parts {
@@ -194,7 +210,7 @@ func (g *gate) reading(ctx context.Context, req kafka.Request, topic string, par
 		return nil, ctx.Err()
 	}
 	defer func() { <-slot }()
-	return g.t.RoundTrip(ctx, g.addr, req)
+	return g.roundTrip(ctx, req)
 }
 
 // produce sends one batch, together with others that wait for the same broker.
@@ -303,7 +319,7 @@ func (g *gate) together(parcels []*parcel) (*produce.Response, error) {
 	}
 	ctx, cancel := context.WithTimeout(g.ctx, writeLimit)
 	defer cancel()
-	m, err := g.t.RoundTrip(ctx, g.addr, req)
+	m, err := g.roundTrip(ctx, req)
 	if err != nil {
 		return nil, err
 	}

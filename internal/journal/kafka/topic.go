@@ -36,12 +36,17 @@ type admin struct {
 }
 
 // prepare reaches the cluster, and makes or checks the topics.
-func (j *Journal) prepare(ctx context.Context) error {
+func (j *Journal) prepare(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, openLimit)
 	defer cancel()
 	t := j.transport(j.o.Topic, deadTopic(j.o.Topic), j.o.Feeds...)
 	a := &admin{j: j, g: newGate(t, kafka.TCP(j.o.Brokers...), "", 0)}
-	defer a.g.close()
+	defer func() {
+		a.g.close()
+		if err == nil {
+			j.dialer.live.Wait() // so that no broker sees them beside those that come
+		}
+	}()
 	l, err := a.reach(ctx)
 	if err != nil {
 		return err

@@ -1,0 +1,165 @@
+package kafka
+
+import (
+	"context"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"tocsin/internal/journal"
+)
+
+// A counter is a listener that counts its connections.
+type counter struct {
+	net.Listener
+	open, most, all atomic.Int64
+}
+
+func (c *counter) Accept() (net.Conn, error) {
+	conn, err := c.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	c.all.Add(1)
+	n := c.open.Add(1)
+	for most := c.most.Load(); most < n && !c.most.CompareAndSwap(most, n); most = c.most.Load() {
+	}
+	return &counted{Conn: conn, c: c}, nil
+}
+
+type counted struct {
+	net.Conn
+	c    *counter
+	once sync.Once
+}
+
+func (c *counted) Close() error {
+	c.once.Do(func() { c.c.open.Add(-1) })
+	return c.Conn.Close()
+}
+
+// K14
+func TestANodeHasAtMostFourConnectionsToABroker(t *testing.T) {
+	var mu sync.Mutex
+	var listeners []*counter
+	c := fake(t, kfake.ListenFn(func(network, address string) (net.Listener, error) {
+		ln, err := net.Listen(network, address)
+		l := &counter{Listener: ln}
+		mu.Lock()
+		listeners = append(listeners, l)
+		mu.Unlock()
+		return l, err
+	}))
+	opts := options(t, c)
+	opts.Partitions, opts.Feeds = 12, []string{"tocsin.incidents"}
+	j := open(t, opts)
+	ctx, cancel := context.WithCancel(t.Context())
+	var read atomic.Int64
+	shared := make(chan error, 1)
+	go func() {
+		shared <- j.Share(ctx, func(ctx context.Context, c journal.Claim) error {
+			r, err := j.Read(c.Partition, 0)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = r.Close() }()
+			for {
+				entries, err := r.Next(ctx, 1<<20)
+				if err != nil {
+					return err
+				}
+				read.Add(int64(len(entries)))
+				c.Passed(entries[len(entries)-1].Offset + 1)
+			}
+		})
+	}()
+	const requests, writers = 10_000, 64
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			for i := w; i < requests; i += writers {
+				_, err := j.Append(t.Context(), i%12, journal.Entry{At: time.Now(), Payload: []byte("an alert")})
+				if err != nil {
+					t.Error(err)
+				}
+				switch {
+				case i%500 == 0:
+					_, _, err = j.Bounds(i % 12)
+				case i%500 == 1:
+					err = j.Publish(t.Context(), "tocsin.incidents", []Message{{Key: []byte("1"), Value: []byte("{}")}})
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	waitFor(t, "all to be read", func() bool { return read.Load() == requests })
+	cancel()
+	if err := <-shared; err != nil {
+		t.Error(err)
+	}
+	for _, l := range listeners {
+		t.Logf("%d connections at most, %d in all", l.most.Load(), l.all.Load())
+		if most := l.most.Load(); most > 4 {
+			t.Errorf("%d connections to one broker at once, want at most 4", most)
+		}
+	}
+	s := j.Stats()
+	t.Logf("%d entries in %d flushes and %d produce requests", s.Entries, s.Flushes, s.Requests)
+	if s.Requests > requests/5 {
+		t.Errorf("%d produce requests for %d entries of %d writers: they are not merged", s.Requests, requests, writers)
+	}
+}
+
+// K13
+func TestABrokerThatAcceptsAndSaysNothingIsTriedOnceASecondAndLeaksNothing(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hole := &counter{Listener: ln}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		var held []net.Conn
+		for {
+			conn, err := hole.Accept()
+			if err != nil {
+				break
+			}
+			held = append(held, conn)
+		}
+		for _, conn := range held {
+			_ = conn.Close()
+		}
+	})
+	cycle := func() {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		o := options(t, nil)
+		o.Brokers = []string{ln.Addr().String()}
+		_, err := Open(ctx, o)
+		if err == nil || !strings.Contains(err.Error(), "no broker answers") {
+			t.Fatalf("err = %v, want one that says that no broker answers", err)
+		}
+	}
+	cycle()
+	before := runtime.NumGoroutine()
+	tried := hole.all.Load()
+	for range 20 {
+		cycle()
+	}
+	waitFor(t, "the goroutines of 20 cycles to end", func() bool { return runtime.NumGoroutine() <= before+2 })
+	if n := hole.all.Load() - tried; n > 20 {
+		t.Errorf("%d tries in 20 cycles of 0.3 s, want at most one each", n)
+	}
+	_ = ln.Close()
+	wg.Wait()
+}
