@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
+	"runtime"
 	"sync"
 	"time"
 
@@ -176,7 +177,7 @@ func (p *partition) run() {
 			}
 			return
 		}
-		for b := p.take(); b != nil; b = p.take() {
+		for b := p.ripen(); b != nil; b = p.ripen() {
 			p.commit(b)
 		}
 		if p.sickness() != nil {
@@ -189,6 +190,25 @@ func (p *partition) sickness() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.sick
+}
+
+// gatherTurns bounds how often those who are about to append are let through first.
+const gatherTurns = 16
+
+// ripen returns what is to be written, or nil. While a batch still grows, whoever can run does so first: on busy cores one
+// sync then answers more requests, and a lone one is not kept waiting.
+func (p *partition) ripen() *batch {
+	for was, turn := 0, 0; turn < gatherTurns; turn++ {
+		p.mu.Lock()
+		n := len(p.pending.buf)
+		p.mu.Unlock()
+		if n == was || n >= smallCommit {
+			break
+		}
+		was = n
+		runtime.Gosched()
+	}
+	return p.take()
 }
 
 // take returns what has gathered, or nil.
