@@ -144,6 +144,24 @@ func TestTheEmbeddedStorageRefusesASecondNodeAndSaysWhatToUse(t *testing.T) {
 	}
 }
 
+// Each would know only the alerts of its own partitions.
+func TestSQLiteOnKafkaRefusesASecondProcessWithAStateOfItsOwn(t *testing.T) {
+	r := newRigOn(t, ground{brokers: doubled})
+	r.until("it has its partitions", func() bool { return len(r.a.holds.all()) > 0 })
+	c, problems := config.Load(r.config())
+	if c == nil {
+		t.Fatal(problems)
+	}
+	c.Storage.Dir = filepath.Join(r.dir, "another")
+	a, err := open(t.Context(), c, r.config(), slog.New(slog.DiscardHandler))
+	if err == nil {
+		_ = a.close()
+	}
+	if err == nil || !strings.Contains(err.Error(), "storage.state.postgres") {
+		t.Errorf("a second process starts with error %v, want one that names storage.state.postgres", err)
+	}
+}
+
 // shared are the storages that many nodes can work on.
 func shared() map[string]ground {
 	return map[string]ground{

@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -50,7 +52,7 @@ func (a *App) openStorage(ctx context.Context, c *config.Config) error {
 
 func (a *App) openState(ctx context.Context, c *config.Config) error {
 	if p := c.Storage.Postgres; p != nil {
-		db, err := postgres.Open(ctx, p.DSN, postgres.Options{Log: a.log})
+		db, err := postgres.Open(ctx, p.DSN, postgres.Options{Log: a.log, Registry: a.registry})
 		if err != nil {
 			return fmt.Errorf("storage.state.postgres: %w", err)
 		}
@@ -186,7 +188,7 @@ func (a *App) openKafka(ctx context.Context, c *config.Config) error {
 	if err != nil {
 		return fmt.Errorf("storage.journal.kafka: %w", err)
 	}
-	o.Partitions, o.Retention, o.Log = a.partitions, journalFor, a.log
+	o.Partitions, o.Log = a.partitions, a.log
 	ctx, cancel := context.WithTimeout(ctx, openTime)
 	defer cancel()
 	j, err := kafka.Open(ctx, o)
@@ -194,10 +196,64 @@ func (a *App) openKafka(ctx context.Context, c *config.Config) error {
 		return fmt.Errorf("storage.journal.kafka: %w", err)
 	}
 	a.journal, a.kafka = j, j
-	return a.belong(ctx, fmt.Sprintf("topic %s of Kafka cluster %s", k.Topic, j.ClusterID()))
+	a.holds.spare = true // there may be more nodes than partitions
+	err = a.belong(ctx, fmt.Sprintf("topic %s of Kafka cluster %s", k.Topic, j.ClusterID()))
+	if err != nil || c.Storage.Postgres != nil {
+		return err
+	}
+	return a.only(ctx)
+}
+
+// only sees to it that nobody else reads the topic where the state is this process's alone: each would know half of the alerts. One
+// that died is still listed until its session has ended, so this waits for that.
+func (a *App) only(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*groupIdle)
+	defer cancel()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for deadline := time.Now().Add(groupIdle); ; {
+		n, err := a.kafka.Members(ctx)
+		switch {
+		case err == nil && n == 0:
+			return nil
+		case err == nil && time.Now().After(deadline):
+			return fmt.Errorf("%d other processes read this topic, and SQLite's state is of one process alone: set storage.state.postgres to run more than one", n)
+		case err != nil && time.Now().After(deadline):
+			return fmt.Errorf("storage.journal.kafka: %w", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // kafkaOptions are what the configuration says of the cluster.
 func kafkaOptions(k *config.Kafka) (kafka.Options, error) {
-	return kafka.Options{Brokers: k.Brokers, Topic: k.Topic}, nil
+	o := kafka.Options{Brokers: k.Brokers, Topic: k.Topic, Replication: k.Replication, Retention: time.Duration(k.Retention)}
+	if k.Feed != "" {
+		o.Feeds = []string{k.Feed}
+	}
+	if s := k.SASL; s != nil {
+		o.SASL = kafka.SASL{Mechanism: s.Mechanism, Username: s.Username, Password: s.Password}
+	}
+	if k.TLS == nil {
+		return o, nil
+	}
+	o.TLS = &tls.Config{ServerName: k.TLS.ServerName, MinVersion: tls.VersionTLS12}
+	if k.TLS.CA != "" {
+		o.TLS.RootCAs = x509.NewCertPool()
+		if !o.TLS.RootCAs.AppendCertsFromPEM([]byte(k.TLS.CA)) {
+			return o, errors.New("tls.ca_file has no certificate in PEM")
+		}
+	}
+	if k.TLS.Cert != "" {
+		pair, err := tls.X509KeyPair([]byte(k.TLS.Cert), []byte(k.TLS.Key))
+		if err != nil {
+			return o, fmt.Errorf("tls: %w", err)
+		}
+		o.TLS.Certificates = []tls.Certificate{pair}
+	}
+	return o, nil
 }
