@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -29,6 +30,7 @@ type partition struct {
 
 	work chan struct{} // has one when there may be something to flush
 	stop chan struct{}
+	last *flush // that was given to the Writer; run's
 
 	mu      sync.Mutex
 	pending *flush
@@ -42,6 +44,7 @@ type partition struct {
 type flush struct {
 	buf   []byte // all payloads
 	slots []slot
+	left  atomic.Int64  // slots that the Writer has not done with
 	done  chan struct{} // closed when err and slots say what became of it
 	err   error         // of all of it
 	errs  kafka.WriteErrors
@@ -49,6 +52,7 @@ type flush struct {
 
 // A slot is one entry on its way; a kafka.Message carries it as its WriterData.
 type slot struct {
+	flush     *flush // nil for what is no entry
 	partition int
 	from, to  int // its payload in buf
 	null      bool
@@ -66,12 +70,17 @@ func balance(byKey kafka.Balancer) kafka.BalancerFunc {
 	}
 }
 
-// completed notes where the Writer has written messages.
+// completed notes where the Writer has written messages, or that it has given them up.
 func completed(messages []kafka.Message, err error) {
 	for i := range messages {
-		if s, ok := messages[i].WriterData.(*slot); ok && err == nil {
+		s, ok := messages[i].WriterData.(*slot)
+		if !ok || s.flush == nil {
+			continue
+		}
+		if err == nil {
 			s.offset = messages[i].Offset
 		}
+		s.flush.left.Add(-1)
 	}
 }
 
@@ -173,7 +182,7 @@ func (p *partition) gather(ctx context.Context, entries []journal.Entry, size in
 		p.at = max(p.at, e.At.UnixMilli())
 		from := len(f.buf)
 		f.buf = append(f.buf, e.Payload...)
-		f.slots = append(f.slots, slot{partition: p.n, from: from, to: len(f.buf), null: e.Payload == nil, at: p.at})
+		f.slots = append(f.slots, slot{flush: f, partition: p.n, from: from, to: len(f.buf), null: e.Payload == nil, at: p.at})
 	}
 	return f, first, nil
 }
@@ -243,6 +252,8 @@ func (p *partition) write(f *flush) {
 			messages[i].Value = f.buf[s.from:s.to:s.to]
 		}
 	}
+	f.left.Store(int64(len(f.slots)))
+	p.last = f
 	ctx, cancel := context.WithTimeout(p.j.ctx, p.j.flushLimit)
 	err := p.j.writer.WriteMessages(ctx, messages...)
 	cancel()
@@ -305,8 +316,12 @@ func (p *partition) health() error {
 	return p.sick
 }
 
-// heal asks whether the partition can be written again, and takes entries again if so.
+// heal asks whether the partition can be written again, and takes entries again if so. Not before the Writer has given up what it was
+// given last: it would be written after all, long after its sender was told that it was not.
 func (p *partition) heal() {
+	if p.last != nil && p.last.left.Load() > 0 {
+		return
+	}
 	ctx, cancel := context.WithTimeout(p.j.ctx, probeLimit)
 	defer cancel()
 	err := p.probe(ctx)

@@ -146,8 +146,8 @@ func (j *Journal) open(ctx context.Context) (err error) {
 
 // refuse keeps the Writer from trying for ever what nobody waits for any more.
 func (j *Journal) refuse(topic string, partition int) error {
-	if topic == j.o.Topic {
-		return j.parts[partition].health()
+	if topic == j.o.Topic && j.parts[partition].health() != nil {
+		return errGivenUp // not its cause, which may be one that the Writer tries again after
 	}
 	if f := j.feeds[topic]; f != nil && f.givenUp.Load() {
 		return errGivenUp

@@ -76,6 +76,7 @@ func (r *reader) begin(at int64) {
 		entries = entries[1:]
 	}
 	if to > r.pos {
+		r.p.j.stats.read.Add(int64(len(entries)))
 		r.take(entries, to)
 	}
 }
