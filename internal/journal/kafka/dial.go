@@ -73,6 +73,18 @@ type account struct {
 // used for one that is still in use.
 var errFull = errors.New("no connection more")
 
+// why returns what a connection last failed of, where err says only that time has passed.
+func (d *dialer) why(err error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for address, a := range d.accounts {
+		if a.err != nil && errors.Is(err, context.DeadlineExceeded) {
+			return fmt.Errorf("%s: %w", address, a.err)
+		}
+	}
+	return err
+}
+
 // enter takes one of the Transport's places for address.
 func (d *dialer) enter(address string) error {
 	d.mu.Lock()

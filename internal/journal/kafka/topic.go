@@ -83,7 +83,7 @@ func (a *admin) reach(ctx context.Context) (*metadata.Response, error) {
 		select {
 		case <-time.After(200 * time.Millisecond):
 		case <-ctx.Done():
-			return nil, fmt.Errorf("no broker answers: %w", err)
+			return nil, fmt.Errorf("no broker answers: %w", a.j.dialer.why(err))
 		}
 	}
 }
