@@ -21,6 +21,7 @@ type Kafka struct {
 	Partitions  int      // default 12
 	Replication int      // copies of each partition; default 0: 3 where there are three brokers, else 1
 	Retention   Duration // how long alerts are kept at least; default 0: two weeks for a new topic, as long as it says for an old one
+	Feed        string   // topic that changes are published to, for others to read; default tocsin.incidents; "" none
 	TLS         *KafkaTLS
 	SASL        *KafkaSASL
 	At          Place
@@ -59,6 +60,7 @@ func (r *reader) kafka(n *node) *Kafka {
 	if len(out.Brokers) == 0 {
 		s.missing("brokers", "such as [127.0.0.1:9092]")
 	}
+	out.Feed = s.feed(out.Topic)
 	if n, ok := s.get("tls"); ok {
 		out.TLS = r.kafkaTLS(n)
 	}
@@ -66,6 +68,18 @@ func (r *reader) kafka(n *node) *Kafka {
 		out.SASL = r.kafkaSASL(n, out)
 	}
 	return out
+}
+
+// feed returns the topic of the feed: none is the word for no feed.
+func (s *section) feed(journal string) string {
+	topic := s.text("feed", "tocsin.incidents")
+	if topic == "none" {
+		return ""
+	}
+	if topic == journal || topic == journal+".dead" {
+		s.complain(s.place("feed"), fmt.Sprintf("%s is the journal's own topic", topic), "give the feed another, or say none")
+	}
+	return topic
 }
 
 func (r *reader) kafkaTLS(n *node) *KafkaTLS {

@@ -123,16 +123,16 @@ func TestMalformedFoldsAreRefused(t *testing.T) {
 	writer := func(id byte, rest ...byte) []byte { return append([]byte{id, 0, 0, 0, 0, 0, 0, 0}, rest...) }
 	fold := func(n byte, writers ...[]byte) []byte { return append([]byte{1, n}, bytes.Join(writers, nil)...) }
 	for name, b := range map[string][]byte{
-		"another version":                     {2, 0},
-		"nothing but a version":               {1},
-		"too many writers":                    fold(65),
-		"a writer that is cut":                fold(1, []byte{1, 2, 3}),
-		"a writer that wrote nothing":         fold(1, writer(1, 0)),
-		"a run over the window":               fold(1, writer(1, 3, 4)),
-		"a run of nothing":                    fold(1, writer(1, 3, 0)),
-		"runs that are cut":                   fold(1, writer(1, 3, 1)),
-		"a writer twice":                      fold(2, writer(1, 1, 1), writer(1, 1, 1)),
-		"something behind the end":            append(fold(1, writer(1, 1, 1)), 0),
+		"another version":                      {2, 0},
+		"nothing but a version":                {1},
+		"too many writers":                     fold(65),
+		"a writer that is cut":                 fold(1, []byte{1, 2, 3}),
+		"a writer that wrote nothing":          fold(1, writer(1, 0)),
+		"a run over the window":                fold(1, writer(1, 3, 4)),
+		"a run of nothing":                     fold(1, writer(1, 3, 0)),
+		"runs that are cut":                    fold(1, writer(1, 3, 1)),
+		"a writer twice":                       fold(2, writer(1, 1, 1), writer(1, 1, 1)),
+		"something behind the end":             append(fold(1, writer(1, 1, 1)), 0),
 		"a number longer than a number can be": fold(1, writer(1, bytes.Repeat([]byte{0xff}, 11)...)),
 	} {
 		t.Run(name, func(t *testing.T) {

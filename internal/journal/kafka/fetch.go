@@ -421,7 +421,7 @@ func (a *arena) take(rec *protocol.Record) ([]byte, error) {
 	if rec.Value == nil {
 		return nil, nil
 	}
-	defer rec.Value.Close() //nolint:errcheck // it is memory
+	defer rec.Value.Close()
 	n := rec.Value.Len()
 	if n > len(a.free) {
 		a.free = make([]byte, max(n, arenaPiece))

@@ -88,10 +88,10 @@ func TestANodeHasAtMostFourConnectionsToABroker(t *testing.T) {
 				if err != nil {
 					t.Error(err)
 				}
-				switch {
-				case i%500 == 0:
+				switch i % 500 {
+				case 0:
 					_, _, err = j.Bounds(i % 12)
-				case i%500 == 1:
+				case 1:
 					err = j.Publish(t.Context(), "tocsin.incidents", []Message{{Key: []byte("1"), Value: []byte("{}")}})
 				}
 				if err != nil {

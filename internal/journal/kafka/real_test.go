@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/segmentio/kafka-go"
 
 	"tocsin/internal/journal"
 	"tocsin/internal/journal/journaltest"
@@ -200,4 +201,28 @@ func killed(t *testing.T, k *partstest.Kafka, partitions int, o Options, disturb
 	if lost > 0 {
 		t.Errorf("%d of %d acknowledged entries are lost", lost, len(acked))
 	}
+}
+
+// H3, as far as the group goes: a node, and the broker that coordinates the group, are gone at once.
+func TestAGroupWhoseCoordinatorAndMemberAreKilledIsOwnedAgain(t *testing.T) {
+	k := partstest.StartKafka(t, 3)
+	opts := real(t, k.Brokers)
+	opts.Partitions = 6
+	o := newOffice(t)
+	member(t, opts, o.own("one"))
+	o.until("one to have all", func(n map[string]int) bool { return n["one"] == 6 })
+	j := open(t, opts)
+	coordinator, err := (&kafka.Client{Addr: j.gate.addr, Transport: j.gate}).FindCoordinator(t.Context(), &kafka.FindCoordinatorRequest{
+		Key: j.o.Group, KeyType: kafka.CoordinatorKeyTypeConsumer,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	two := member(t, opts, o.own("two"))
+	o.until("two to have half", func(n map[string]int) bool { return n["one"] == 3 && n["two"] == 3 })
+	k.Kill(coordinator.Coordinator.NodeID)
+	two()
+	began := time.Now()
+	o.until("one to have all", func(n map[string]int) bool { return n["one"] == 6 })
+	t.Logf("owned again after %v", time.Since(began))
 }
