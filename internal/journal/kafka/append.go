@@ -299,6 +299,9 @@ func (p *partition) fail(cause error) {
 	p.mu.Lock()
 	began := p.sick == nil
 	p.sick = err
+	if errors.Is(cause, kafka.InvalidTimestamp) {
+		p.at = 0 // an entry of a clock that was far ahead must not take the next ones with it
+	}
 	f := p.swap()
 	p.mu.Unlock()
 	f.err = err

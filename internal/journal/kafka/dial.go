@@ -236,7 +236,7 @@ func bounded(t time.Time) time.Time {
 	return t
 }
 
-func (c *boundedConn) SetDeadline(t time.Time) error { return c.Conn.SetDeadline(bounded(t)) }
+func (c *boundedConn) SetDeadline(t time.Time) error     { return c.Conn.SetDeadline(bounded(t)) }
 func (c *boundedConn) SetReadDeadline(t time.Time) error { return c.Conn.SetReadDeadline(bounded(t)) }
 
 func (c *boundedConn) SetWriteDeadline(t time.Time) error { return c.Conn.SetWriteDeadline(bounded(t)) }

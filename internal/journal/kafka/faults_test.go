@@ -515,3 +515,142 @@ func TestAJournalThatIsClosedLeavesNothingBehind(t *testing.T) {
 	}
 	waitFor(t, "their goroutines to end", func() bool { return runtime.NumGoroutine() <= before+3 })
 }
+
+func TestAnOffsetIsFoundByATimeBetweenMilliseconds(t *testing.T) {
+	j := open(t, options(t, fake(t)))
+	at := time.Date(2026, 3, 23, 9, 0, 0, 0, time.UTC)
+	for i := range 3 {
+		_, err := j.Append(t.Context(), 0, journal.Entry{At: at.Add(time.Duration(i) * time.Millisecond), Payload: []byte("an alert")})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for after, want := range map[time.Duration]int64{-time.Hour: 0, 0: 0, time.Microsecond: 1, time.Millisecond: 1, 1001 * time.Microsecond: 2, time.Hour: 3} {
+		got, err := j.OffsetAt(0, at.Add(after))
+		if err != nil || got != want {
+			t.Errorf("%v after the first: offset %d, %v, want %d", after, got, err, want)
+		}
+	}
+	if got, err := j.OffsetAt(0, time.Time{}); err != nil || got != 0 {
+		t.Errorf("the first offset since ever: %d, %v", got, err)
+	}
+}
+
+// K2
+func TestLeadersThatMoveLoseNothingAndKeepTheOrder(t *testing.T) {
+	t.Parallel()
+	c := fake(t, kfake.NumBrokers(3))
+	o := options(t, c)
+	o.Partitions = 4
+	j := open(t, o)
+	const each = 300
+	var readers, writers sync.WaitGroup
+	for n := range o.Partitions {
+		readers.Go(func() {
+			r, err := j.Read(n, 0)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			var at int64
+			var fold journal.Fold
+			for next := uint64(1); next <= each; {
+				entries, err := r.Next(t.Context(), 1<<20)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for _, e := range entries {
+					if e.Offset != at {
+						t.Errorf("partition %d: offset %d where %d was due", n, e.Offset, at)
+					}
+					at++
+					var seq uint64
+					_, err := fmt.Sscan(string(e.Payload), &seq)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					if fold.Seen(1, seq) {
+						continue
+					}
+					if seq != next {
+						t.Errorf("partition %d: entry %d where %d was due", n, seq, next)
+					}
+					next++
+				}
+			}
+		})
+		writers.Go(func() {
+			for i := range each {
+				appendOne(t, j, n, fmt.Sprint(i+1))
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() {
+		writers.Wait()
+		close(done)
+	}()
+	for moved := 0; ; moved++ {
+		select {
+		case <-done:
+			if moved == 0 {
+				t.Error("no leader moved")
+			}
+			readers.Wait()
+			return
+		default:
+			c.ShufflePartitionLeaders()
+			time.Sleep(100 * time.Millisecond) // a leader for a while
+		}
+	}
+}
+
+// K13, and H5: a broker that falls silent while all is well.
+func TestABrokerThatFallsSilentShowsBeforeAnythingIsWritten(t *testing.T) {
+	t.Parallel()
+	c := fake(t)
+	j := open(t, options(t, c))
+	appendOne(t, j, 0, "an alert")
+	if err := j.Health(); err != nil {
+		t.Errorf("health = %v", err)
+	}
+	var silent atomic.Bool
+	silent.Store(true)
+	c.Control(func(kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		return nil, nil, silent.Load() // handled, and no answer
+	})
+	waitFor(t, "health to turn", func() bool { return errors.Is(j.Health(), journal.ErrSick) })
+	silent.Store(false)
+	waitFor(t, "health to return", func() bool { return j.Health() == nil })
+	appendOne(t, j, 0, "another")
+	if diff := cmp.Diff([]string{"an alert", "another"}, contentsOf(t, j, 0, 2)); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}
+
+func TestAnEntryOfAClockThatIsFarAheadTakesNoOtherWithIt(t *testing.T) {
+	c := fake(t)
+	j := open(t, options(t, c))
+	refused := answerProduce(c, kafka.InvalidTimestamp, 1)
+	at := time.Date(2026, 3, 23, 9, 0, 0, 0, time.UTC)
+	_, err := j.Append(t.Context(), 0, journal.Entry{At: at.AddDate(10, 0, 0), Payload: []byte("from the future")})
+	if !errors.Is(err, journal.ErrSick) || refused.Load() != 1 {
+		t.Fatalf("err = %v, want ErrSick", err)
+	}
+	waitFor(t, "a probe to find it well", func() bool { return j.Health() == nil })
+	_, err = j.Append(t.Context(), 0, journal.Entry{At: at, Payload: []byte("from now")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := j.Read(0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries, err := r.Next(t.Context(), 1)
+	if err != nil || !entries[0].At.Equal(at) {
+		t.Errorf("read %v, %v, want one of %v", entries, err, at)
+	}
+}

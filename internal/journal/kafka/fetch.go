@@ -300,12 +300,29 @@ func (f *fetcher) request(p plan) error {
 		for i := range res.Topics[t].Partitions {
 			part := &res.Topics[t].Partitions[i]
 			k := slices.IndexFunc(p.asks, func(a ask) bool { return a.s.n == int(part.Partition) })
-			if k >= 0 {
-				err = errors.Join(err, f.answer(p.asks[k], part))
+			if k < 0 {
+				continue
+			}
+			err = f.answer(p.asks[k], part)
+			if err != nil {
+				f.trouble(p.asks[k].s, err)
 			}
 		}
 	}
-	return err
+	return nil
+}
+
+// trouble puts off the next try of one partition, and says why when it begins.
+func (f *fetcher) trouble(s *source, err error) {
+	f.mu.Lock()
+	first := s.wait == 0
+	s.later()
+	f.stir() // perhaps another broker leads by now
+	f.mu.Unlock()
+	f.j.stats.fetchErrors.Add(1)
+	if first && f.j.ctx.Err() == nil {
+		f.j.o.Log.Warn("partition cannot be read", "partition", s.n, "error", err)
+	}
 }
 
 func (j *Journal) partRequest(n int, offset int64, limit int) fetch.RequestPartition {
@@ -319,14 +336,14 @@ func (f *fetcher) answer(a ask, part *fetch.ResponsePartition) error {
 	case kafka.OffsetOutOfRange:
 		return f.outOfRange(a)
 	default:
-		return fmt.Errorf("partition %d: %w", a.s.n, code)
+		return code
 	}
 	f.ends[a.s.n].Store(part.HighWatermark)
 	entries, to, err := decode(part.RecordSet.Records, a.offset)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err != nil {
-		return fmt.Errorf("partition %d: %w", a.s.n, err)
+		return err
 	}
 	a.s.wait, a.s.until = 0, time.Time{}
 	if to == a.offset {
@@ -358,7 +375,7 @@ func (f *fetcher) outOfRange(a ask) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("partition %d: offset %d of %d to %d: %w", a.s.n, a.offset, first, next, kafka.OffsetOutOfRange)
+	return fmt.Errorf("offset %d of %d to %d: %w", a.offset, first, next, kafka.OffsetOutOfRange)
 }
 
 // decode reads the entries from offset on, and says where the next ones begin: further than the last entry where the log goes

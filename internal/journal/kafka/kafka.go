@@ -79,6 +79,7 @@ type Journal struct {
 	needed  int // in-sync copies that a write needs
 	byteMax int // the biggest batch that the topic takes
 	foreign atomic.Int32
+	unheard atomic.Pointer[error] // why no leader answered when one was last asked
 
 	dialer *dialer
 	sasl   sasl.Mechanism
@@ -190,16 +191,17 @@ func (j *Journal) transport(topic, dead string, feeds ...string) *kafka.Transpor
 	}
 }
 
-// watch tells of what changes at the topic while it runs.
+// watch tells of what changes at the topic while it runs, and whether its leaders answer.
 func (j *Journal) watch() {
 	tick := time.NewTicker(metadataTTL)
 	defer tick.Stop()
-	for {
+	for round := 0; ; round++ {
 		select {
 		case <-j.ctx.Done():
 			return
 		case <-tick.C:
 			j.look()
+			j.ask(round % len(j.parts))
 		}
 	}
 }
@@ -207,11 +209,27 @@ func (j *Journal) watch() {
 func (j *Journal) look() {
 	l, err := j.gate.layout(j.ctx)
 	if err != nil {
-		return // who needs the cluster says so
+		return // ask says so
 	}
 	parts, err := partitionsOf(l, j.o.Topic)
 	if err == nil {
 		j.strangers(len(parts))
+	}
+}
+
+// ask asks the leader of a partition for its end, so that a cluster that is gone shows in Health before somebody wants to write.
+func (j *Journal) ask(partition int) {
+	ctx, cancel := context.WithTimeout(j.ctx, probeLimit)
+	defer cancel()
+	_, err := j.offset(ctx, j.o.Topic, partition, kafka.LastOffset)
+	switch {
+	case err == nil:
+		if j.unheard.Swap(nil) != nil {
+			j.o.Log.Info("Kafka answers again")
+		}
+	case j.ctx.Err() != nil:
+	case j.unheard.Swap(new(sick(err))) == nil:
+		j.o.Log.Warn("Kafka does not answer", "partition", partition, "error", err)
 	}
 }
 
@@ -240,9 +258,12 @@ func (j *Journal) Foreign() int { return int(j.foreign.Load()) }
 // Partitions returns N.
 func (j *Journal) Partitions() int { return len(j.parts) }
 
-// Health returns nil, or why a partition cannot be written now; the error is an ErrSick.
+// Health returns nil, or why a partition cannot be written now, or is not heard of; the error is an ErrSick. It asks nobody.
 func (j *Journal) Health() error {
 	var errs []error
+	if err := j.unheard.Load(); err != nil {
+		errs = append(errs, *err)
+	}
 	for _, p := range j.parts {
 		errs = append(errs, p.health())
 	}

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"net"
 	"runtime"
 	"strings"
@@ -162,4 +163,54 @@ func TestABrokerThatAcceptsAndSaysNothingIsTriedOnceASecondAndLeaksNothing(t *te
 	}
 	_ = ln.Close()
 	wg.Wait()
+}
+
+// K13
+func TestAnAddressThatFailsIsTriedOnceASecond(t *testing.T) {
+	d := newDialer()
+	now := time.Date(2026, 3, 23, 9, 0, 0, 0, time.UTC)
+	tried := 0
+	for range 1000 { // over a hundred seconds
+		if d.spend("one:9092", now) == nil {
+			d.settle("one:9092", errors.New("refused"))
+			tried++
+		}
+		now = now.Add(100 * time.Millisecond)
+	}
+	if want := dialBurst + 99; tried < want-1 || tried > want+1 {
+		t.Errorf("tried %d times in 100 s, want %d", tried, want)
+	}
+	for range dialBurst {
+		_ = d.spend("one:9092", now)
+	}
+	if err := d.spend("one:9092", now); err == nil || !strings.Contains(err.Error(), "refused") || !temporary(err) {
+		t.Errorf("err = %v, want one that says what was wrong, and that may pass", err)
+	}
+	if err := d.spend("two:9092", now); err != nil {
+		t.Errorf("another address: %v", err)
+	}
+	d.settle("one:9092", nil) // a connection that was of use is given back
+	if err := d.spend("one:9092", now); err != nil {
+		t.Errorf("after one of use: %v", err)
+	}
+}
+
+// K14
+func TestTheTransportHasThreeConnectionsToAnAddress(t *testing.T) {
+	d := newDialer()
+	now := time.Now()
+	for i := range 5 {
+		err := d.spend("one:9092", now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = d.enter("one:9092")
+		if (err != nil) != (i >= 3) {
+			t.Errorf("connection %d: %v", i+1, err)
+		}
+	}
+	d.leave("one:9092")
+	if err := d.enter("one:9092"); err != nil {
+		t.Errorf("after one was closed: %v", err)
+	}
 }

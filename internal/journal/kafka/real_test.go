@@ -30,6 +30,7 @@ func real(t testing.TB, brokers string) Options {
 }
 
 func TestJournalOnRealKafka(t *testing.T) {
+	t.Parallel()
 	brokers := partstest.Address(t, "KAFKA_BROKERS")
 	journaltest.Run(t, func(t *testing.T) journal.Journal { return open(t, real(t, brokers)) }, journaltest.Options{
 		Resolution: time.Millisecond,
@@ -44,6 +45,7 @@ func TestJournalOnRealKafka(t *testing.T) {
 }
 
 func TestRealKafkaIsSharedByMembersThatComeAndGo(t *testing.T) {
+	t.Parallel()
 	opts := real(t, partstest.Address(t, "KAFKA_BROKERS"))
 	opts.Partitions = 6
 	o := newOffice(t)
@@ -57,6 +59,7 @@ func TestRealKafkaIsSharedByMembersThatComeAndGo(t *testing.T) {
 }
 
 func TestRealKafkaWantsACertificateAndCredentials(t *testing.T) {
+	t.Parallel()
 	k := partstest.StartKafka(t, 1, "KAFKA_SASL=1")
 	pem, err := os.ReadFile(k.Vars["KAFKA_CA_FILE"])
 	if err != nil {
@@ -80,6 +83,7 @@ func TestRealKafkaWantsACertificateAndCredentials(t *testing.T) {
 		"no TLS":                          {nil, SASL{ScramSHA256, user, password}, "no broker answers"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			o := real(t, k.Vars["KAFKA_SASL_BROKERS"])
 			o.TLS, o.SASL = tc.tls, tc.sasl
 			began := time.Now()
@@ -108,12 +112,14 @@ func TestRealKafkaWantsACertificateAndCredentials(t *testing.T) {
 
 // K1, one broker of one.
 func TestABrokerThatIsKilledLosesNothingItAcknowledged(t *testing.T) {
+	t.Parallel()
 	k := partstest.StartKafka(t, 1)
 	killed(t, k, 1, real(t, k.Brokers), func() { k.Kill(1); k.Start(1) })
 }
 
 // K1 and K2, one broker of three: the leader of at least one partition.
 func TestOneOfThreeBrokersThatIsKilledLosesNothingItAcknowledged(t *testing.T) {
+	t.Parallel()
 	k := partstest.StartKafka(t, 3)
 	o := real(t, k.Brokers)
 	o.Partitions = 3
@@ -205,6 +211,7 @@ func killed(t *testing.T, k *partstest.Kafka, partitions int, o Options, disturb
 
 // H3, as far as the group goes: a node, and the broker that coordinates the group, are gone at once.
 func TestAGroupWhoseCoordinatorAndMemberAreKilledIsOwnedAgain(t *testing.T) {
+	t.Parallel()
 	k := partstest.StartKafka(t, 3)
 	opts := real(t, k.Brokers)
 	opts.Partitions = 6

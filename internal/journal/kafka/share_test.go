@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,7 +18,7 @@ import (
 )
 
 // patience is how long a test waits for what ought to come soon.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // An office watches who owns what. It fails the test when a partition has two owners.
 type office struct {
@@ -419,4 +420,28 @@ func offsets(t testing.TB, c *kafka.Client, topic string, partition int) (first,
 	}
 	p := res.Topics[topic][0]
 	return p.FirstOffset, p.LastOffset
+}
+
+func TestAMemberThatStopsLeavesAndJoinsNoMore(t *testing.T) {
+	t.Parallel()
+	c := fake(t)
+	var joins, leaves atomic.Int64
+	count := func(key kmsg.Key, n *atomic.Int64) {
+		c.ControlKey(int16(key), func(kmsg.Request) (kmsg.Response, error, bool) {
+			c.KeepControl()
+			n.Add(1)
+			return nil, nil, false
+		})
+	}
+	count(kmsg.JoinGroup, &joins)
+	count(kmsg.LeaveGroup, &leaves)
+	for n := range int64(20) {
+		o := newOffice(t)
+		stop := member(t, options(t, c), o.own("one"))
+		o.until("one to have all", func(n map[string]int) bool { return n["one"] == 2 })
+		stop()
+		if joins.Load() != n+1 || leaves.Load() != n+1 {
+			t.Fatalf("%d members have joined %d times and left %d times, want once each", n+1, joins.Load(), leaves.Load())
+		}
+	}
 }
