@@ -654,3 +654,49 @@ func TestAnEntryOfAClockThatIsFarAheadTakesNoOtherWithIt(t *testing.T) {
 		t.Errorf("read %v, %v, want one of %v", entries, err, at)
 	}
 }
+
+func TestAJournalThatIsClosedWhileKafkaIsSilentEndsAllWhoWait(t *testing.T) {
+	t.Parallel()
+	c := fake(t)
+	j := open(t, options(t, c))
+	r, err := j.Read(0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan struct{}, 100)
+	c.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		asked <- struct{}{}
+		return nil, nil, true // no answer
+	})
+	appended, read, shared := make(chan error, 1), make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := j.Append(t.Context(), 0, journal.Entry{At: time.Now(), Payload: []byte("an alert")})
+		appended <- err
+	}()
+	go func() {
+		_, err := r.Next(t.Context(), 1)
+		read <- err
+	}()
+	go func() {
+		shared <- j.Share(t.Context(), func(ctx context.Context, _ journal.Claim) error {
+			<-ctx.Done()
+			return nil
+		})
+	}()
+	<-asked
+	if err := j.Close(); err != nil {
+		t.Error(err)
+	}
+	for what, ch := range map[string]chan error{"Append": appended, "Next": read} {
+		if err := <-ch; !errors.Is(err, journal.ErrClosed) {
+			t.Errorf("%s: %v, want ErrClosed", what, err)
+		}
+	}
+	if err := <-shared; err != nil {
+		t.Errorf("Share: %v", err)
+	}
+	if _, err := j.Read(0, 0); !errors.Is(err, journal.ErrClosed) {
+		t.Errorf("Read: %v, want ErrClosed", err)
+	}
+}

@@ -11,6 +11,12 @@ import (
 	"tocsin/internal/journal/journaltest"
 )
 
+var (
+	_ journal.Journal   = (*Journal)(nil)
+	_ journal.Sharer    = (*Journal)(nil)
+	_ journal.Graveyard = (*Journal)(nil)
+)
+
 // fake starts a cluster in this process.
 func fake(t testing.TB, opts ...kfake.Opt) *kfake.Cluster {
 	t.Helper()

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -177,7 +178,7 @@ func TestDeadLettersAreListedUntilTheyAreSettled(t *testing.T) {
 	letter := func(partition int, offset int64) journal.DeadLetter {
 		return journal.DeadLetter{
 			Partition: partition, Offset: offset, At: at.Add(time.Duration(offset) * time.Second), Reason: "it is malformed",
-			Payload: journaltestPayload(offset), Tries: 3,
+			Payload: fmt.Append(nil, "payload ", offset), Tries: 3,
 		}
 	}
 	listed := func(limit int, want ...journal.DeadLetter) {
@@ -222,7 +223,18 @@ func TestDeadLettersAreListedUntilTheyAreSettled(t *testing.T) {
 	}
 }
 
-func journaltestPayload(n int64) []byte { return []byte(strings.Repeat(fmt.Sprint(n), 100_000)) }
+func TestALetterMayBeAsBigAsAnEntry(t *testing.T) {
+	j := open(t, options(t, fake(t)))
+	d := journal.DeadLetter{Payload: bytes.Repeat([]byte{7}, journal.MaxPayload), Reason: strings.Repeat("r", 100_000)}
+	err := j.Bury(t.Context(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := j.DeadLetters(t.Context(), 10)
+	if err != nil || len(got) != 1 || !bytes.Equal(got[0].Payload, d.Payload) || len(got[0].Reason) != mostReason {
+		t.Errorf("%d letters, %v", len(got), err)
+	}
+}
 
 func FuzzReadLetter(f *testing.F) {
 	f.Add([]byte(`{"partition":1,"offset":2}`), []byte(`{"version":1,"at":"2026-03-23T09:00:00Z","reason":"why","tries":3,"payload":"AAE="}`))
