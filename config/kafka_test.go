@@ -34,7 +34,7 @@ func TestAllOfKafkaIsRead(t *testing.T) {
 		t.Fatalf("problems:\n%s", strings.Join(lines(ps), "\n"))
 	}
 	want := &Kafka{
-		Brokers: []string{"a.example.org:9093", "b.example.org:9093"}, Topic: "alerts", Partitions: 24, Replication: 3, Retention: 4 * Week,
+		Brokers: []string{"a.example.org:9093", "b.example.org:9093"}, Topic: "alerts", Partitions: 24, Replication: 3, Retention: 4 * Week, Feed: "tocsin.incidents",
 		TLS:  &KafkaTLS{CA: strings.TrimSpace(cert), Cert: strings.TrimSpace(cert), Key: strings.TrimSpace(key), ServerName: "kafka.example.org"},
 		SASL: &KafkaSASL{Mechanism: SASLScramSHA512, Username: "tocsin", Password: "secret"},
 	}
@@ -50,7 +50,7 @@ func TestTLSForKafkaNeedsNoMoreThanToBeWanted(t *testing.T) {
 	if len(ps) > 0 {
 		t.Fatalf("problems:\n%s", strings.Join(lines(ps), "\n"))
 	}
-	want := &Kafka{Brokers: []string{"a.example.org:9093"}, Topic: "tocsin.alerts", Partitions: 12, TLS: &KafkaTLS{}}
+	want := &Kafka{Brokers: []string{"a.example.org:9093"}, Topic: "tocsin.alerts", Partitions: 12, Feed: "tocsin.incidents", TLS: &KafkaTLS{}}
 	if diff := cmp.Diff(want, c.Storage.Kafka, cmpopts.IgnoreTypes(Place{})); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}

@@ -546,12 +546,11 @@ func TestLeadersThatMoveLoseNothingAndKeepTheOrder(t *testing.T) {
 	const each = 300
 	var readers, writers sync.WaitGroup
 	for n := range o.Partitions {
+		r, err := j.Read(n, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
 		readers.Go(func() {
-			r, err := j.Read(n, 0)
-			if err != nil {
-				t.Error(err)
-				return
-			}
 			var at int64
 			var fold journal.Fold
 			for next := uint64(1); next <= each; {
@@ -602,7 +601,7 @@ func TestLeadersThatMoveLoseNothingAndKeepTheOrder(t *testing.T) {
 			return
 		default:
 			c.ShufflePartitionLeaders()
-			time.Sleep(100 * time.Millisecond) // a leader for a while
+			time.Sleep(500 * time.Millisecond) // for leaders to lead
 		}
 	}
 }
