@@ -83,6 +83,12 @@ type incidentRecord struct {
 	Escalation orNull               `json:"escalation"`
 }
 
+// IncidentRecord returns what becomes the JSON of an incident in lists of the API, and in the feed for other programs.
+func IncidentRecord(i tocsin.Incident) any { return incidentRecordOf(i) }
+
+// MajorRecord returns what becomes the JSON of a major there.
+func MajorRecord(m tocsin.Major) any { return majorRecordOf(m) }
+
 func incidentRecordOf(i tocsin.Incident) incidentRecord {
 	return incidentRecord{
 		ID: tocsin.IncidentID(i.ID), Number: i.ID, Title: i.Title, State: i.State, Priority: i.Priority, Severity: i.Severity, Urgency: i.Urgency,

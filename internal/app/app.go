@@ -38,6 +38,7 @@ type App struct {
 	node       node
 	holds      holdings
 	moved      *moved
+	feed       publication // for other programs; nil: there is none
 	setup      atomic.Pointer[setup]
 	office     *office
 	intake     *intake
@@ -72,6 +73,10 @@ func open(ctx context.Context, c *config.Config, path string, log *slog.Logger) 
 		return nil, err
 	}
 	a.moved = newMoved(a.db)
+	err = a.openFeed(c)
+	if err != nil {
+		return nil, err
+	}
 	a.intake = newIntake(a.journal, a.clock, a.partitions, c.IsolateBy)
 	secret, err := a.secret(ctx)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"tocsin/internal/journal/disk"
+	"tocsin/internal/journal/kafka"
 )
 
 // meters are the metrics that belong to no part alone.
@@ -58,7 +59,8 @@ func (a *App) watchStorage() {
 	gauge("tocsin_correlate_open_incidents", "Incidents that are open now, in the partitions of this node.", func() float64 { _, incidents := a.firing(); return float64(incidents) })
 	gauge("tocsin_correlate_partitions", "Partitions that this node works on.", func() float64 { return float64(len(a.holds.all())) })
 	gauge("tocsin_journal_lag_events", "Accepted events that have not been applied yet, in the partitions of this node.", func() float64 { return float64(a.lag()) })
-	if a.disk == nil {
+	if a.kafka != nil {
+		a.watchKafka()
 		return
 	}
 	count := func(name, help string, value func(disk.Stats) int64) {
@@ -68,6 +70,22 @@ func (a *App) watchStorage() {
 	count("tocsin_journal_bytes_total", "Bytes written to the journal.", func(s disk.Stats) int64 { return s.Bytes })
 	count("tocsin_journal_failures_total", "Times that the journal could not make anything durable.", func(s disk.Stats) int64 { return s.Failures })
 	count("tocsin_journal_damaged_spots_total", "Places where the medium had damaged the journal.", func(s disk.Stats) int64 { return s.DamagedSpots })
+}
+
+// watchKafka registers what the journal on Kafka counts.
+func (a *App) watchKafka() {
+	count := func(name, help string, value func(kafka.Stats) int64) {
+		a.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(value(a.kafka.Stats())) }))
+	}
+	count("tocsin_journal_commits_total", "Writes to the journal, each made durable.", func(s kafka.Stats) int64 { return s.Flushes })
+	count("tocsin_journal_bytes_total", "Bytes written to the journal.", func(s kafka.Stats) int64 { return s.Bytes })
+	count("tocsin_journal_failures_total", "Times that the journal could not make anything durable.", func(s kafka.Stats) int64 { return s.Failures })
+	count("tocsin_kafka_request_errors_total", "Batches that a produce request did not write; each is tried again while there is time.", func(s kafka.Stats) int64 { return s.RequestErrors })
+	count("tocsin_kafka_fetch_errors_total", "Fetch requests that failed.", func(s kafka.Stats) int64 { return s.FetchErrors })
+	count("tocsin_kafka_rebalances_total", "Times that the partitions were shared out anew.", func(s kafka.Stats) int64 { return s.Rebalances })
+	a.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "tocsin_kafka_foreign_partitions", Help: "Partitions of the topic that the state does not know: they stay unused.",
+	}, func() float64 { return float64(a.kafka.Foreign()) }))
 }
 
 func (a *App) firing() (alerts, incidents int64) {
@@ -83,12 +101,8 @@ func (a *App) firing() (alerts, incidents int64) {
 // lag returns how many accepted events the correlators of this node have not applied. While they read what others accepted, or an
 // earlier start of the process, it is at least the number of records that are left.
 func (a *App) lag() int64 {
-	left, applied, behind := int64(0), int64(0), false
+	left, applied, loading := int64(0), int64(0), false
 	for _, h := range a.holds.all() {
-		_, next, err := a.journal.Bounds(h.part.Partition)
-		if err != nil {
-			continue
-		}
 		offset := h.part.NextOffset
 		w := h.worker.Load()
 		if w != nil {
@@ -96,10 +110,10 @@ func (a *App) lag() int64 {
 			n, offset = w.Applied()
 			applied += n
 		}
-		behind = behind || w == nil
-		left += max(next-offset, 0)
+		loading = loading || w == nil
+		left += a.behind(h.part.Partition, offset)
 	}
-	if a.disk == nil || left == 0 && !behind {
+	if a.disk == nil || left == 0 && !loading {
 		return left
 	}
 	return max(left, a.intake.events.Load()-applied)

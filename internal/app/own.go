@@ -101,6 +101,7 @@ var errForeign = errors.New("the journal was cut or made anew behind the state's
 
 // own applies one partition's journal for as long as ctx lasts.
 func (a *App) own(ctx context.Context, c journal.Claim) error {
+	defer a.tellOthers(ctx, c.Partition)()
 	err := a.work(ctx, c)
 	switch {
 	case ctx.Err() != nil:
