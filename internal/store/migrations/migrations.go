@@ -37,15 +37,23 @@ func (e *NewerError) Error() string {
 func For(d goose.Dialect) fs.FS {
 	if d == goose.DialectSQLite3 {
 		// INTEGER PRIMARY KEY is SQLite's row id, BIGINT PRIMARY KEY would be a second index.
-		return respelled{files, regexp.MustCompile(`\bBIGINT PRIMARY KEY`), "INTEGER PRIMARY KEY"}
+		return respelled{files, []respelling{{regexp.MustCompile(`\bBIGINT PRIMARY KEY`), "INTEGER PRIMARY KEY"}}}
 	}
-	// Text is compared by its bytes, as SQLite does it, whatever the language of the database.
-	return respelled{files, regexp.MustCompile(`\bTEXT\b`), `TEXT COLLATE "C"`}
+	return respelled{files, []respelling{
+		// Text is compared by its bytes, as SQLite does it, whatever the language of the database.
+		{regexp.MustCompile(`\bTEXT\b`), `TEXT COLLATE "C"`},
+		// SQLite finds this index by its first column; PostgreSQL knows the condition, and takes the order of the first column for that of the table.
+		{regexp.MustCompile(`\(status, (id, partition)\) WHERE status = 1`), `($1) WHERE status = 1`},
+	}}
 }
 
-// respelled is the files with one spelling in place of another.
+// respelled is the files with other spellings of some words.
 type respelled struct {
 	embed.FS
+	words []respelling
+}
+
+type respelling struct {
 	old *regexp.Regexp
 	new string
 }
@@ -63,10 +71,13 @@ func (r respelled) Open(name string) (fs.File, error) {
 	return rewritten{File: f, Reader: bytes.NewReader(body)}, nil
 }
 
-// ReadFile returns the file respelled.
+// ReadFile returns the file with its other spellings.
 func (r respelled) ReadFile(name string) ([]byte, error) {
 	body, err := r.FS.ReadFile(name)
-	return r.old.ReplaceAll(body, []byte(r.new)), err
+	for _, w := range r.words {
+		body = w.old.ReplaceAll(body, []byte(w.new))
+	}
+	return body, err
 }
 
 // rewritten is a file whose content is another's.

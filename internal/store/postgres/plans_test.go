@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -84,7 +85,7 @@ func TestNothingThatIsAskedOftenReadsAWholeTable(t *testing.T) {
 			t.Errorf("%s: no plan was told", name)
 		}
 		for _, plan := range said {
-			if wholeTable.MatchString(plan) {
+			if wholeTable.MatchString(plan) || inVain(plan) > 2000 {
 				t.Errorf("%s reads a whole table:\n%s", name, plan)
 			}
 		}
@@ -130,6 +131,17 @@ func TestNothingThatIsAskedOftenReadsAWholeTable(t *testing.T) {
 	}
 }
 
+var dropped = regexp.MustCompile(`Rows Removed by Filter: (\d+)`)
+
+// inVain is how many rows a plan has read for nothing.
+func inVain(plan string) (rows int) {
+	for _, m := range dropped.FindAllStringSubmatch(plan, -1) {
+		n, _ := strconv.Atoi(m[1]) // it is digits
+		rows += n
+	}
+	return rows
+}
+
 func ignoreMissing(err error) error {
 	if err != nil && strings.Contains(err.Error(), store.ErrNotFound.Error()) {
 		return nil
@@ -144,7 +156,7 @@ func fillPlanned(t *testing.T, db *DB, at time.Time) {
 	for i := 0; i < alerts; i += 2000 {
 		batch := benchAlerts(i+1, 2000)
 		for n := range batch {
-			if n%10 != 0 {
+			if i+n < alerts-alerts/20 { // what fires is young, mostly
 				batch[n].Status = tocsin.Resolved
 			}
 		}
