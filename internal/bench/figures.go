@@ -20,6 +20,7 @@ type row struct {
 	measured  string // the median of the rounds
 	spread    string // lowest .. highest
 	verdict   verdict
+	flags     string  // that the command needs besides the number, with a space before each
 	disturbed float64 // most cores that anybody else used in a run that counted
 }
 
@@ -75,7 +76,7 @@ func (r row) line(day string) string {
 		}
 	}
 	number := strings.TrimRight(r.id, "abc")
-	cells := []string{r.id, r.what, r.peer, r.must, r.aim, r.measured, strings.Trim(r.spread, " ,/"), said, "`go run ./internal/bench -only " + number + "`", day}
+	cells := []string{r.id, r.what, r.peer, r.must, r.aim, r.measured, strings.Trim(r.spread, " ,/"), said, "`go run ./internal/bench" + r.flags + " -only " + number + "`", day}
 	return "| " + strings.Join(cells, " | ") + " |"
 }
 

@@ -19,14 +19,14 @@ const lagTime = 2 * time.Second
 
 // A duel is one load on both servers, in turn.
 type duel struct {
-	rate, perCPU, p50, p99, target, drained spread // ours
-	peerRate, peerPerCPU, peerP50, peerP99  spread
-	late                                    int // rounds whose lag was not 0 in time
+	rate, perCPU, p50, p99, target, beside, drained spread // ours
+	peerRate, peerPerCPU, peerP50, peerP99          spread
+	late                                            int // rounds whose lag was not 0 in time
 }
 
 // acceptBatches is row 1: 10,000 alerts sent over and over, 64 a POST on 8 connections.
 func acceptBatches(ctx context.Context, b *bench) ([]row, error) {
-	d, err := b.compare(ctx, "/api/v2/alerts", prometheus("batches", 1000), prometheus("batches", 1000), 64, 8)
+	d, err := b.compare(ctx, home{}, "/api/v2/alerts", prometheus("batches", 1000), prometheus("batches", 1000), 64, 8)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func acceptBatches(ctx context.Context, b *bench) ([]row, error) {
 
 // acceptSingles is row 2: PagerDuty events on 64 connections, beside Alertmanager with one alert a POST.
 func acceptSingles(ctx context.Context, b *bench) ([]row, error) {
-	d, err := b.compare(ctx, "/v2/enqueue", events("singles", 1000), prometheus("singles", 1000), 1, 64)
+	d, err := b.compare(ctx, home{}, "/v2/enqueue", events("singles", 1000), prometheus("singles", 1000), 1, 64)
 	if err != nil {
 		return nil, err
 	}
@@ -77,13 +77,13 @@ func acceptSingles(ctx context.Context, b *bench) ([]row, error) {
 }
 
 // compare drives both servers in turn, each in rounds of the same length. Before the first round each has seen all alerts.
-func (b *bench) compare(ctx context.Context, path string, ours, theirs *stream, batch, conns int) (d *duel, err error) {
+func (b *bench) compare(ctx context.Context, h home, path string, ours, theirs *stream, batch, conns int) (d *duel, err error) {
 	const distinct = 10_000
-	t, err := b.tocsin("ingest-"+ours.run, gathering)
+	t, err := b.tocsinAt(h, "ingest-"+ours.run, gathering)
 	if err != nil {
 		return nil, err
 	}
-	_, err = t.start(ctx)
+	err = t.startAt(ctx, h)
 	if err != nil {
 		return nil, err
 	}
@@ -122,8 +122,8 @@ func (b *bench) compare(ctx context.Context, path string, ours, theirs *stream, 
 			return nil, err
 		}
 		d.add(o)
-		b.say("   tocsin %s/s, %s per CPU second, p50 %s p99 %s ms, lag 0 after %s ms; cores: server %.2f, sender %.2f, others %.2f, stolen %.2f; %d refused", number(o.rate()), number(o.perCPU()),
-			number(o.latency.p50), number(o.latency.p99), number(o.drained.Seconds()*1000), o.share.target, o.share.sender, o.share.other, o.share.stolen, o.refused)
+		b.say("   tocsin %s/s, %s per CPU second, p50 %s p99 %s ms, lag 0 after %s ms; cores: server %.2f, storage %.2f, sender %.2f, others %.2f, stolen %.2f; %d refused", number(o.rate()), number(o.perCPU()),
+			number(o.latency.p50), number(o.latency.p99), number(o.drained.Seconds()*1000), o.share.target, o.share.beside, o.share.sender, o.share.other, o.share.stolen, o.refused)
 		if peer == nil {
 			continue
 		}
@@ -144,7 +144,8 @@ func (b *bench) compare(ctx context.Context, path string, ours, theirs *stream, 
 func (d *duel) add(o outcome) {
 	d.rate, d.perCPU = append(d.rate, o.rate()), append(d.perCPU, o.perCPU())
 	d.p50, d.p99 = append(d.p50, o.latency.p50), append(d.p99, o.latency.p99)
-	d.target, d.drained = append(d.target, o.share.target), append(d.drained, o.drained.Seconds()*1000)
+	d.target, d.beside = append(d.target, o.share.target), append(d.beside, o.share.beside)
+	d.drained = append(d.drained, o.drained.Seconds()*1000)
 	if o.drained > lagTime {
 		d.late++
 	}

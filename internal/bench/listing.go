@@ -141,7 +141,7 @@ func (s *server) list(query string) (list, error) {
 		return list{}, err
 	}
 	was, _ := memoryOf(s.pid())
-	before, began := used(s.pid()), time.Now()
+	before, began := s.used(), time.Now()
 	status, err := c.do(nil, 5*time.Minute)
 	took := time.Since(began)
 	if err != nil || status != 200 {
@@ -149,7 +149,7 @@ func (s *server) list(query string) (list, error) {
 	}
 	g := list{seconds: took.Seconds(), bytes: float64(c.size), alerts: bytes.Count(c.answer, []byte(`"fingerprint"`))}
 	if took > 200*time.Millisecond {
-		g.share = before.until(used(s.pid()))
+		g.share = before.until(s.used())
 	}
 	_, peak := memoryOf(s.pid())
 	g.grew = peak - was

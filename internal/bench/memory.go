@@ -93,7 +93,7 @@ func (s *server) revive(ctx context.Context, open int64) (r revival, err error) 
 	if err != nil {
 		return r, err
 	}
-	before := used(s.pid())
+	before := s.used()
 	c, err := newClient("POST", s.url+"/api/v2/alerts", s.headers...)
 	if err != nil {
 		return r, err
@@ -122,9 +122,9 @@ func (s *server) revive(ctx context.Context, open int64) (r revival, err error) 
 		return r, fmt.Errorf("wait until %d alerts are open again, %.0f are: %w", open, got, err)
 	}
 	r.whole = time.Since(began)
-	r.share = before.until(used(s.pid()))
+	r.share = before.until(s.used())
 	r.memory, r.peak = memoryOf(s.pid())
 	pause(ctx, 10*time.Second)
 	r.later, _ = memoryOf(s.pid())
-	return r, nil
+	return r, errors.Join(ctx.Err(), s.lives())
 }

@@ -19,17 +19,25 @@ type volley struct {
 	share              share
 }
 
-// pageLatency is row 4: 100 incidents a second, each for a person of its own, so that nobody's limit holds a page back.
-func pageLatency(ctx context.Context, b *bench) ([]row, error) {
+// knownPages is what Alertmanager did when it was measured on such a machine, where it is not installed.
+const knownPages = "Alertmanager 1.1 / 5 to 24 ms (earlier)"
+
+// steady is the load of 100 incidents a second.
+func (b *bench) steady() load {
 	seconds := int64(10)
 	if b.quick {
 		seconds = 3
 	}
 	const perSecond = 100
-	l := load{path: "/api/v2/alerts", batch: 1, conns: 8, count: seconds * perSecond, rate: perSecond}
+	return load{path: "/api/v2/alerts", batch: 1, conns: 8, count: seconds * perSecond, rate: perSecond}
+}
+
+// pageLatency is row 4: 100 incidents a second, each for a person of its own, so that nobody's limit holds a page back.
+func pageLatency(ctx context.Context, b *bench) ([]row, error) {
+	l := b.steady()
 	var p50, p99, peer50, peer99 spread
 	for round := range b.rounds {
-		ours, theirs, err := b.volleys(ctx, fmt.Sprintf("latency-%d", round), l, 0)
+		ours, theirs, err := b.volleys(ctx, nil, fmt.Sprintf("latency-%d", round), l, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -38,7 +46,7 @@ func pageLatency(ctx context.Context, b *bench) ([]row, error) {
 			peer50, peer99 = append(peer50, theirs.latency.p50), append(peer99, theirs.latency.p99)
 		}
 	}
-	peer := "Alertmanager 1.1 / 5 to 24 ms (earlier)"
+	peer := knownPages
 	if b.peer != "" {
 		peer = fmt.Sprintf("Alertmanager %s / %s ms", number(peer50.median()), number(peer99.median()))
 	}
@@ -58,7 +66,7 @@ func pageBurst(ctx context.Context, b *bench) ([]row, error) {
 	l := load{path: "/api/v2/alerts", batch: 64, conns: 4, count: count}
 	var rate, peak, idle, last, peerRate spread
 	for round := range b.rounds {
-		ours, theirs, err := b.volleys(ctx, fmt.Sprintf("burst-%d", round), l, 100*time.Millisecond)
+		ours, theirs, err := b.volleys(ctx, nil, fmt.Sprintf("burst-%d", round), l, 100*time.Millisecond)
 		if err != nil {
 			return nil, err
 		}
@@ -81,8 +89,8 @@ func pageBurst(ctx context.Context, b *bench) ([]row, error) {
 	}}, nil
 }
 
-// volleys drives both servers once with l, and says how their pages came.
-func (b *bench) volleys(ctx context.Context, name string, l load, delay time.Duration) (ours, theirs volley, err error) {
+// volleys drives both servers once with l, and says how their pages came. Ours stands on g, or where that is nil on embedded storage.
+func (b *bench) volleys(ctx context.Context, g *ground, name string, l load, delay time.Duration) (ours, theirs volley, err error) {
 	p, err := newPager(delay)
 	if err != nil {
 		return ours, theirs, err
@@ -91,11 +99,15 @@ func (b *bench) volleys(ctx context.Context, name string, l load, delay time.Dur
 	tries := 0
 	ours, err = undisturbed(ctx, b, "tocsin", func() (volley, share, error) {
 		tries++
-		t, err := b.tocsin(fmt.Sprintf("%s-%d", name, tries), paging(int(l.count), p.address()))
-		if err != nil {
-			return volley{}, share{}, err
-		}
-		v, err := volleyOf(ctx, t, l, p)
+		var v volley
+		err := g.lend(ctx, onBoth, func(h home) error {
+			t, err := b.tocsinAt(h, fmt.Sprintf("%s-%d", name, tries), paging(int(l.count), p.address()))
+			if err != nil {
+				return err
+			}
+			v, err = volleyOf(ctx, h, t, l, p)
+			return err
+		})
 		return v, v.share, err
 	})
 	if err != nil {
@@ -111,7 +123,7 @@ func (b *bench) volleys(ctx context.Context, name string, l load, delay time.Dur
 		if err != nil {
 			return volley{}, share{}, err
 		}
-		v, err := volleyOf(ctx, t, l, p)
+		v, err := volleyOf(ctx, home{}, t, l, p)
 		return v, v.share, err
 	})
 	if err != nil {
@@ -122,17 +134,17 @@ func (b *bench) volleys(ctx context.Context, name string, l load, delay time.Dur
 }
 
 func (b *bench) told(who string, v volley) {
-	b.say("   %s: %d of %d paged, %d twice, p50 %s p99 %s max %s ms, last after %.2f s (%s/s), RSS peak %s MiB (%s before); cores: server %.2f, sender %.2f, others %.2f", who, v.paged, v.sent, v.again,
-		number(v.latency.p50), number(v.latency.p99), number(v.latency.most), v.wall.Seconds(), number(float64(v.paged)/v.wall.Seconds()), number(v.peak), number(v.idle), v.share.target, v.share.sender, v.share.other)
+	b.say("   %s: %d of %d paged, %d twice, p50 %s p99 %s max %s ms, last after %.2f s (%s/s), RSS peak %s MiB (%s before); cores: server %.2f, storage %.2f, sender %.2f, others %.2f", who, v.paged, v.sent, v.again,
+		number(v.latency.p50), number(v.latency.p99), number(v.latency.most), v.wall.Seconds(), number(float64(v.paged)/v.wall.Seconds()), number(v.peak), number(v.idle), v.share.target, v.share.beside, v.share.sender, v.share.other)
 }
 
 // pagesWait bounds the wait for pages after the last POST.
 const pagesWait = time.Minute
 
 // volleyOf starts t, sends it l, waits for the pages, and stops it.
-func volleyOf(ctx context.Context, t *server, l load, p *pager) (v volley, err error) {
+func volleyOf(ctx context.Context, h home, t *server, l load, p *pager) (v volley, err error) {
 	p.forget()
-	_, err = t.start(ctx)
+	err = t.startAt(ctx, h)
 	if err != nil {
 		return v, err
 	}
@@ -155,7 +167,7 @@ func volleyOf(ctx context.Context, t *server, l load, p *pager) (v volley, err e
 		return v, err
 	}
 	v.idle, _ = memoryOf(t.pid())
-	before, began := used(t.pid()), time.Now()
+	before, began := t.used(), time.Now()
 	o, err := t.send(ctx, l)
 	if err != nil {
 		return v, err
@@ -165,7 +177,7 @@ func volleyOf(ctx context.Context, t *server, l load, p *pager) (v volley, err e
 		paged, _ := p.got()
 		return v, fmt.Errorf("%d of %d were paged: %w", paged, o.accepted, err)
 	}
-	v.share = before.until(used(t.pid()))
+	v.share = before.until(t.used())
 	_, v.peak = memoryOf(t.pid())
 	v.sent, v.requests = int(o.accepted), p.requests.Load()
 	p.mu.Lock()

@@ -12,6 +12,7 @@ type stream struct {
 	groups   int64  // values of the label that alerts are grouped by; 0: each alert its own
 	teams    bool   // alert n belongs to team t<n>
 	names    int64  // different alertnames; 0: one
+	clusters int64  // each 64 alerts in turn are of one of so many clusters; 0: all of one
 	resolved bool
 	starts   string // RFC 3339
 	key      string // PagerDuty's routing key
@@ -46,6 +47,13 @@ func (s *stream) group(n int64) int64 {
 	return n % s.groups
 }
 
+func (s *stream) cluster(n int64) int64 {
+	if s.clusters <= 0 {
+		return 1
+	}
+	return n / 64 % s.clusters
+}
+
 // body appends the body of a request with these alerts, sent at now: as Prometheus does, each send moves the end on.
 func (s *stream) body(b []byte, now time.Time, ns []int64) []byte {
 	var buf [len(time.RFC3339Nano)]byte
@@ -72,7 +80,9 @@ func appendPrometheus(b []byte, s *stream, ends []byte, n int64) []byte {
 	if s.names > 0 {
 		b = strconv.AppendInt(b, n%s.names, 10)
 	}
-	b = append(b, `","cluster":"prod-eu-west-1","namespace":"payments-`...)
+	b = append(b, `","cluster":"prod-eu-west-`...)
+	b = strconv.AppendInt(b, s.cluster(n), 10)
+	b = append(b, `","namespace":"payments-`...)
 	b = strconv.AppendInt(b, s.group(n), 10)
 	b = append(b, `","pod":"checkout-7d9c5b6f4-bid-`...)
 	b = strconv.AppendInt(b, n, 10)

@@ -112,11 +112,15 @@ func machineCPU() (busy, stolen float64) {
 type usage struct {
 	at                           time.Time
 	sender, target, busy, stolen float64
+	beside                       float64 // what works for the target
 }
 
-// used takes stock; target is the process under test.
-func used(target int) usage {
+// used takes stock; target is the process under test, beside are others that work for it.
+func used(target int, beside ...int) usage {
 	u := usage{at: time.Now(), sender: cpuOf(os.Getpid(), false), target: cpuOf(target, true)}
+	for _, pid := range beside {
+		u.beside += cpuOf(pid, true)
+	}
 	u.busy, u.stolen = machineCPU()
 	return u
 }
@@ -124,6 +128,7 @@ func used(target int) usage {
 // A share is who used the machine between two moments, in cores.
 type share struct {
 	sender, target, other, stolen float64
+	beside                        float64 // brokers and database
 	targetSeconds                 float64 // CPU seconds of the process under test
 }
 
@@ -131,9 +136,9 @@ func (u usage) until(v usage) share {
 	wall := v.at.Sub(u.at).Seconds()
 	s := share{
 		sender: (v.sender - u.sender) / wall, target: (v.target - u.target) / wall, stolen: (v.stolen - u.stolen) / wall,
-		targetSeconds: v.target - u.target,
+		beside: (v.beside - u.beside) / wall, targetSeconds: v.target - u.target,
 	}
-	s.other = max((v.busy-u.busy)/wall-s.sender-s.target, 0)
+	s.other = max((v.busy-u.busy)/wall-s.sender-s.target-s.beside, 0)
 	return s
 }
 

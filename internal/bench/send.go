@@ -52,7 +52,7 @@ func (s *server) send(ctx context.Context, l load) (outcome, error) {
 	}
 	times := make([][]time.Duration, l.conns)
 	var wg sync.WaitGroup
-	before, began := used(s.pid()), time.Now()
+	before, began := s.used(), time.Now()
 	for w := range l.conns {
 		c, err := newClient("POST", s.url+l.path, s.headers...)
 		if err != nil {
@@ -65,7 +65,7 @@ func (s *server) send(ctx context.Context, l load) (outcome, error) {
 	}
 	wg.Wait()
 	o := outcome{accepted: accepted.Load(), refused: refused.Load(), wall: time.Since(began)}
-	o.share = before.until(used(s.pid()))
+	o.share = before.until(s.used())
 	var all []time.Duration
 	for _, t := range times {
 		all = append(all, t...)
@@ -127,12 +127,12 @@ func (l load) work(ctx context.Context, c *client, began time.Time, next, accept
 
 // sendAll sends the load, waits until all of it is applied, and counts the server's CPU time until then.
 func (s *server) sendAll(ctx context.Context, l load, patience time.Duration) (outcome, error) {
-	before := used(s.pid())
+	before := s.used()
 	o, err := s.send(ctx, l)
 	if err != nil {
 		return o, err
 	}
 	o.drained, err = s.caughtUp(ctx, patience)
-	o.share = before.until(used(s.pid()))
+	o.share = before.until(s.used())
 	return o, err
 }

@@ -24,14 +24,24 @@ type server struct {
 	ready   string // path that answers 200 once it takes alerts
 	log     string // file that its output goes to
 	headers []string
+	beside  []int // processes that work for it: brokers and a database
 	cmd     *exec.Cmd
 	exited  chan struct{} // closed once it has ended; then ended says how
 	ended   error
 }
 
-// tocsin writes settings to a folder of its own under name and returns the server they are for; it does not run yet. Settings
-// are file names and texts; tocsin.yaml is the main one.
-func (b *bench) tocsin(name string, settings func(address, data string) map[string]string) (*server, error) {
+// settings make a configuration of an address to listen on and the words of the section storage: file names and texts, of which
+// tocsin.yaml is the main one.
+type settings func(address, storage string) map[string]string
+
+// tocsin writes settings to a folder of its own under name and returns the server they are for, on embedded storage; it does not
+// run yet.
+func (b *bench) tocsin(name string, of settings) (*server, error) {
+	return b.tocsinAt(home{}, name, of)
+}
+
+// tocsinAt is tocsin with its storage at h.
+func (b *bench) tocsinAt(h home, name string, of settings) (*server, error) {
 	dir := filepath.Join(b.dir, name)
 	address, err := freePort()
 	if err != nil {
@@ -41,14 +51,14 @@ func (b *bench) tocsin(name string, settings func(address, data string) map[stri
 	if err != nil {
 		return nil, fmt.Errorf("folder of %s: %w", name, err)
 	}
-	for file, text := range settings(address, filepath.Join(dir, "data")) {
+	for file, text := range of(address, h.storage(filepath.Join(dir, "data"))) {
 		err = os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600)
 		if err != nil {
 			return nil, fmt.Errorf("settings of %s: %w", name, err)
 		}
 	}
 	return &server{
-		url: "http://" + address, ready: "/readyz", log: filepath.Join(dir, "log"), headers: []string{"Authorization: Bearer " + token},
+		url: "http://" + address, ready: "/readyz", log: filepath.Join(dir, "log"), headers: []string{"Authorization: Bearer " + token}, beside: h.beside,
 		command: []string{b.binary, "serve", "--config", filepath.Join(dir, "tocsin.yaml")},
 	}, nil
 }
@@ -124,6 +134,19 @@ func (s *server) launch(ctx context.Context) error {
 
 func (s *server) pid() int { return s.cmd.Process.Pid }
 
+// used takes stock of who has used the machine.
+func (s *server) used() usage { return used(s.pid(), s.beside...) }
+
+// lives returns nil, or how the server has ended.
+func (s *server) lives() error {
+	select {
+	case <-s.exited:
+		return fmt.Errorf("%s has ended: %w\n%s", filepath.Base(s.command[0]), errors.Join(s.ended, errEnded), s.lastWords())
+	default:
+		return nil
+	}
+}
+
 // await polls until done says so. It fails when the server has ended, or after at most d.
 func (s *server) await(ctx context.Context, d time.Duration, done func() bool) error {
 	ctx, cancel := context.WithTimeout(ctx, d)
@@ -134,7 +157,7 @@ func (s *server) await(ctx context.Context, d time.Duration, done func() bool) e
 		}
 		select {
 		case <-s.exited:
-			return fmt.Errorf("%s has ended: %w\n%s", filepath.Base(s.command[0]), errors.Join(s.ended, errEnded), s.lastWords())
+			return s.lives()
 		case <-ctx.Done():
 			return fmt.Errorf("not within %v: %w\n%s", d, ctx.Err(), s.lastWords())
 		case <-time.After(2 * time.Millisecond):
@@ -201,8 +224,9 @@ func (s *server) metric(name string) (float64, bool) {
 }
 
 const (
-	lagMetric  = "tocsin_journal_lag_events"
-	openMetric = "tocsin_correlate_open_alerts"
+	lagMetric        = "tocsin_journal_lag_events"
+	openMetric       = "tocsin_correlate_open_alerts"
+	partitionsMetric = "tocsin_correlate_partitions"
 )
 
 // caughtUp waits until everything accepted has been applied and returns how long that took.

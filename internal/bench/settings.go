@@ -14,7 +14,7 @@ const (
 // common begins every configuration: both doors that are measured, and a provider. Its status callbacks would go to its own
 // address; nobody makes any.
 const common = `server: {listen: %[1]s, public_url: "http://%[1]s"}
-storage: {dir: %[2]s}
+storage: {%[2]s}
 sources:
   prometheus: {kind: alertmanager, token: ` + token + `}
   legacy: {kind: pagerduty, keys: [{key: ` + routingKey + `}]}
@@ -32,8 +32,8 @@ majors:
 
 // gathering are settings for ingest: rules, state and a major rule are on, and nobody is paged within the hour, as with
 // Alertmanager's group_wait of 1h.
-func gathering(address, data string) map[string]string {
-	return map[string]string{"tocsin.yaml": fmt.Sprintf(common, address, data, "127.0.0.1:9") + `
+func gathering(address, storage string) map[string]string {
+	return map[string]string{"tocsin.yaml": fmt.Sprintf(common, address, storage, "127.0.0.1:9") + `
 people:
   one: {phone: "+15005550001"}
 escalations:
@@ -47,14 +47,23 @@ rules:
 `}
 }
 
+// isolated are the settings of, with each cluster a domain of its own.
+func isolated(of settings) settings {
+	return func(address, storage string) map[string]string {
+		files := of(address, storage)
+		files["tocsin.yaml"] += "isolate_by: [cluster]\n"
+		return files
+	}
+}
+
 // firstPhone is the number of person 0; the others follow.
 const firstPhone = 15550000000
 
 // paging are settings for people of their own teams: alert n of team tn opens an incident of its own, and person pn is paged
 // at once. A file of people holds 1,000, because one map holds at most 10,000 and one file so many words.
-func paging(people int, provider string) func(address, data string) map[string]string {
-	return func(address, data string) map[string]string {
-		files := map[string]string{"tocsin.yaml": `include: ["people-*.yaml"]` + "\n" + fmt.Sprintf(common, address, data, provider) + `
+func paging(people int, provider string) settings {
+	return func(address, storage string) map[string]string {
+		files := map[string]string{"tocsin.yaml": `include: ["people-*.yaml"]` + "\n" + fmt.Sprintf(common, address, storage, provider) + `
 people:
   one: {phone: "+15005550001"}
 escalations:
