@@ -31,7 +31,8 @@ import (
 type fold struct {
 	app      *App
 	worker   *correlate.Worker
-	source   *disk.Journal
+	source   journal.Journal
+	part     int // the partition
 	records  *records
 	commands []tocsin.Change
 	r        *rand.Rand
@@ -46,6 +47,9 @@ type fold struct {
 // isFold reports whether the plant's state is the fold of its journal and its commands: the rows by digest, and who was paged.
 func (p *plant) isFold(live state) bool {
 	p.t.Helper()
+	if p.many != nil {
+		return p.many.isFold(p.t, p.config(), live)
+	}
 	return foldEquals(p.t, p.config(), p.data(), live, true)
 }
 
@@ -53,23 +57,39 @@ func (p *plant) isFold(live state) bool {
 // each record has a transaction of its own: then everybody is paged whom a batch would have found not to need it any more.
 func foldEquals(t *testing.T, path, data string, live state, oneByOne bool) bool {
 	t.Helper()
-	want, rules, commands := dumpOf(t, data)
+	source, err := disk.Open(filepath.Join(data, "journal"), disk.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	embedded := func() (store.DB, error) { return sqlite.Open(filepath.Join(data, "tocsin.db"), sqlite.Options{}) }
+	return foldsTo(t, embedded, source, live, live.part, oneByOne, func(c *config.Config) {}, path)
+}
+
+// foldsTo folds one partition of source, and of the commands that the database has, into a fresh database, and compares. edit makes
+// the configuration at path one of as many partitions on storage that is there for nothing else.
+func foldsTo(t *testing.T, db func() (store.DB, error), source journal.Journal, live state, part store.Part, oneByOne bool, edit func(*config.Config), path string) bool {
+	t.Helper()
+	want, rules, commands := dumpOf(t, db, part.Partition)
 	dir := t.TempDir()
-	f := newFold(t, path, data, filepath.Join(dir, "data"), rules, commands)
-	f.end = live.part.NextOffset // what it had not applied when it ended is for its next start
+	f := newFold(t, path, filepath.Join(dir, "data"), source, part.Partition, edit, rules, commands)
+	f.end = part.NextOffset // what it had not applied when it ended is for its next start
 	f.oneByOne = oneByOne
 	f.run(t)
-	got, _, _ := dumpOf(t, filepath.Join(dir, "data"))
+	fresh := func() (store.DB, error) {
+		return sqlite.Open(filepath.Join(dir, "data", "tocsin.db"), sqlite.Options{})
+	}
+	got, _, _ := dumpOf(t, fresh, part.Partition)
 	same := true
 	if !bytes.Equal(got, want) {
 		same = false
-		t.Errorf("the state is not the fold of %d records and %d commands:\n%s", f.end, len(commands), firstDifferences(want, got))
+		t.Errorf("partition %d of the state is not the fold of %d records and %d commands:\n%s", part.Partition, f.end, len(commands), firstDifferences(want, got))
 	}
 	again, err := readState(t.Context(), filepath.Join(dir, "data"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if more := without(paged(live.pages), paged(again.pages)); oneByOne && len(more) > 0 {
+	if more := without(paged(live.pages, part.Partition), paged(again.pages, part.Partition)); oneByOne && len(more) > 0 {
 		same = false
 		t.Errorf("%d pages are not owed by the fold:\n%s", len(more), strings.Join(more[:min(len(more), 5)], "\n"))
 	}
@@ -92,11 +112,11 @@ func without(a, b []string) []string {
 	return out
 }
 
-// paged says who is paged about what; notices depend on what has been sent by then, so they are left out.
-func paged(pages []tocsin.Page) []string {
+// paged says who is paged about what in a partition; notices depend on what has been sent by then, so they are left out.
+func paged(pages []tocsin.Page, partition int) []string {
 	var out []string
 	for _, p := range pages {
-		if p.Kind != tocsin.KindNotice {
+		if p.Kind != tocsin.KindNotice && p.Partition == partition {
 			out = append(out, fmt.Sprintf("incident %d major %d: %s to %s by %s, round %d, step %d", p.Incident, p.Major, p.Kind, p.Person, p.Channel, p.Round, p.Step))
 		}
 	}
@@ -104,10 +124,10 @@ func paged(pages []tocsin.Page) []string {
 	return out
 }
 
-// dumpOf returns what store.Digest is the hash of, the rule sets by their hash, and the commands.
-func dumpOf(t *testing.T, data string) (dump []byte, rules func(string) ([]byte, error), commands []tocsin.Change) {
+// dumpOf returns what store.Digest is the hash of, the rule sets by their hash, and the commands, of one partition.
+func dumpOf(t *testing.T, open func() (store.DB, error), partition int) (dump []byte, rules func(string) ([]byte, error), commands []tocsin.Change) {
 	t.Helper()
-	db, err := sqlite.Open(filepath.Join(data, "tocsin.db"), sqlite.Options{})
+	db, err := open()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +149,7 @@ func dumpOf(t *testing.T, data string) (dump []byte, rules func(string) ([]byte,
 		if body, ok := kept[hash]; ok {
 			return body, nil
 		}
-		db, err := sqlite.Open(filepath.Join(data, "tocsin.db"), sqlite.Options{})
+		db, err := open()
 		if err != nil {
 			return nil, err
 		}
@@ -166,22 +186,19 @@ func at(lines []string, n int) string {
 	return "(nothing)"
 }
 
-func newFold(t *testing.T, path, data, fresh string, rules func(string) ([]byte, error), commands []tocsin.Change) *fold {
+func newFold(t *testing.T, path, fresh string, source journal.Journal, partition int, edit func(*config.Config), rules func(string) ([]byte, error), commands []tocsin.Change) *fold {
 	t.Helper()
 	c, problems := config.Load(path)
 	if c == nil {
 		t.Fatal(problems)
 	}
 	c.Storage.Dir, c.Server.Listen = fresh, "127.0.0.1:0"
+	edit(c)
 	a, err := open(t.Context(), c, path, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fold{app: a, commands: commands, r: rand.New(rand.NewPCG(1, uint64(len(commands)))), done: make(chan error, 1)}
-	f.source, err = disk.Open(filepath.Join(data, "journal"), disk.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := &fold{app: a, source: source, part: partition, commands: commands, r: rand.New(rand.NewPCG(1, uint64(len(commands)))), done: make(chan error, 1)}
 	reader, err := f.source.Read(partition, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -200,8 +217,14 @@ func newFold(t *testing.T, path, data, fresh string, rules func(string) ([]byte,
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.worker = correlate.NewWorker(correlate.NewDomain(partition, 1), part.Seq, f, &book{office: a.office, partition: partition, epoch: part.Epoch},
-		correlate.WorkerOptions{FlushEvents: 1 + f.r.IntN(20_000)})
+	o := correlate.WorkerOptions{FlushEvents: 1 + f.r.IntN(20_000)}
+	if a.kafka != nil {
+		o.Copies, err = journal.ParseFold(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.worker = correlate.NewWorker(correlate.NewDomain(partition, a.partitions), part.Seq, f, &book{office: a.office, partition: partition, epoch: part.Epoch}, o)
 	return f
 }
 
@@ -221,7 +244,7 @@ func (f *fold) run(t *testing.T) {
 	case <-time.After(foldFor):
 		t.Fatalf("the fold has not come to its end after %s: it is at offset %d of %d", foldFor, f.given, f.end)
 	}
-	err = errors.Join(err, f.app.listener.Close(), f.app.close(), f.source.Close())
+	err = errors.Join(err, f.app.listener.Close(), f.app.close())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -291,7 +314,7 @@ func (f *fold) command(ctx context.Context, c tocsin.Change) error {
 		return err
 	}
 	return f.app.db.Update(ctx, store.Commands, func(tx *store.Tx) error {
-		t, err := f.app.office.turn(tx, partition)
+		t, err := f.app.office.turn(tx, f.part)
 		if err != nil {
 			return err
 		}

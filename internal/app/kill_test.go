@@ -68,8 +68,10 @@ type plant struct {
 	sendgrid *providertest.SendGrid
 	ledger   *ledger
 
-	exe    string // what is run; "": this test program
-	files  int    // it may have open at once; 0: as this process
+	name   string     // tells the nodes of a fleet apart; "" where there is only one
+	many   *manyNodes // the storage that it shares with others; nil: it is embedded
+	exe    string     // what is run; "": this test program
+	files  int        // it may have open at once; 0: as this process
 	as     *syscall.SysProcAttr
 	cmd    *exec.Cmd
 	exited chan error
@@ -103,7 +105,7 @@ func newPlant(t *testing.T, rules string) *plant {
 			_ = p.cmd.Process.Kill() // it has ended, or must
 		}
 		if t.Failed() {
-			t.Logf("the end of the processes' log:\n%s", tail(filepath.Join(p.dir, "log"), 4000))
+			t.Logf("the end of the processes' log:\n%s", tail(p.log(), 4000))
 		}
 	})
 	return p
@@ -111,11 +113,12 @@ func newPlant(t *testing.T, rules string) *plant {
 
 func (p *plant) config() string { return filepath.Join(p.dir, "tocsin.yaml") }
 func (p *plant) data() string   { return filepath.Join(p.dir, "data") }
+func (p *plant) log() string    { return filepath.Join(p.dir, "log"+p.name) }
 
 // start starts a process and waits until its doors accept.
 func (p *plant) start() {
 	p.t.Helper()
-	log, err := os.OpenFile(filepath.Join(p.dir, "log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	log, err := os.OpenFile(p.log(), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -139,7 +142,7 @@ func (p *plant) start() {
 	line, err := bufio.NewReader(out).ReadString('\n')
 	addr, ok := strings.CutPrefix(strings.TrimSpace(line), "ready ")
 	if err != nil || !ok {
-		p.t.Fatalf("the process did not become ready: %v, it said %q; it ended with %v\n%s", err, line, cmd.Wait(), tail(filepath.Join(p.dir, "log"), 4000))
+		p.t.Fatalf("the process did not become ready: %v, it said %q; it ended with %v\n%s", err, line, cmd.Wait(), tail(p.log(), 4000))
 	}
 	p.ready = append(p.ready, time.Since(began))
 	go func() { p.exited <- cmd.Wait() }()

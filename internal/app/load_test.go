@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -25,6 +26,7 @@ const (
 	perGroup  = 8  // alerts of one service that an Alertmanager sends
 	perEvents = 2  // and that come as events
 	regions   = 4
+	cells     = 8 // that a fleet's alerts are isolated by; each region is within one
 	promToken = "prom-secret"
 )
 
@@ -92,7 +94,8 @@ type crowd struct {
 	sendgrid *providertest.SendGrid
 	ledger   *ledger
 	client   *http.Client
-	calm     bool // waits are longer: for tests in the same process
+	calm     bool          // waits are longer: for tests in the same process
+	patience time.Duration // for one answer; 0: 30 s
 }
 
 // load lets everybody loose on the plant; stop waits until they have ended.
@@ -103,7 +106,7 @@ func (p *plant) load(seed uint64) (stop func()) {
 
 func (c *crowd) start(seed uint64) (stop func()) {
 	ctx, cancel := context.WithCancel(c.t.Context())
-	c.client = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
+	c.client = &http.Client{Timeout: cmp.Or(c.patience, 30*time.Second), Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
 	var wg sync.WaitGroup
 	part := func(n uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 100+n)) }
 	for n := range 3 {
@@ -249,7 +252,10 @@ func (o *owner) remember(batch []intent) {
 }
 
 func (i intent) labels() map[string]string {
-	ls := map[string]string{"alertname": "a", "key": i.key, "service": fmt.Sprintf("s%d", i.service), "host": fmt.Sprintf("h%d", i.service%17)}
+	ls := map[string]string{
+		"alertname": "a", "key": i.key, "service": fmt.Sprintf("s%d", i.service), "host": fmt.Sprintf("h%d", i.service%17),
+		"cell": fmt.Sprintf("c%d", i.service%cells),
+	}
 	if i.service%6 == 5 {
 		ls["class"] = "pair"
 	}

@@ -34,6 +34,8 @@ const (
 type account struct {
 	least, most int64 // events that must, and that may, have been folded into it
 	may         says
+	late        says      // what may still arrive of what was not answered: a node wrote it, and was not heard of again
+	lateUntil   time.Time // and no longer
 }
 
 // A ledger is what senders, people and providers know: what was accepted, confirmed and sent.
@@ -45,6 +47,7 @@ type ledger struct {
 	firing    map[int]map[string]time.Time // by sender
 	reported  int                          // of those that the provider took: looked at so far
 	delivered map[string]bool              // pages whose report was answered 2xx
+	lateFor   time.Duration                // how long what one node was sent may arrive behind what another was sent after it
 }
 
 // An ack is an acknowledgement that somebody was told is theirs.
@@ -88,11 +91,17 @@ func (l *ledger) said(batch []intent, accepted bool) {
 		switch {
 		case !accepted:
 			a.may |= i.says
+			if l.lateFor > 0 {
+				a.late, a.lateUntil = a.late|i.says, time.Now().Add(l.lateFor)
+			}
 			continue
 		case i.says != resolves || a.may&(resolves|firesShortly) == 0:
 			a.least++ // the end of what has ended counts for nothing
 		}
-		a.may = i.says
+		if a.late != 0 && time.Now().After(a.lateUntil) {
+			a.late = 0
+		}
+		a.may = i.says | a.late
 	}
 }
 
@@ -124,9 +133,10 @@ type audit struct {
 	fold                                  bool
 }
 
-// state is all that a data directory says.
+// state is all that a data directory, or a database, says.
 type state struct {
-	part      store.Part
+	part      store.Part   // the first, which is the only one of embedded storage
+	parts     []store.Part // all of them
 	alerts    []tocsin.Alert
 	incidents map[int64]tocsin.Incident
 	pages     []tocsin.Page
@@ -143,13 +153,22 @@ func readState(ctx context.Context, data string) (s state, err error) {
 		return s, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	return stateOf(ctx, db)
+}
+
+// stateOf reads a database that nobody writes.
+func stateOf(ctx context.Context, db store.DB) (s state, err error) {
 	s.incidents = map[int64]tocsin.Incident{}
 	err = db.View(ctx, func(tx *store.Tx) error {
 		var err error
-		s.part, err = tx.Part(partition)
+		s.parts, err = tx.Parts()
 		if err != nil {
 			return err
 		}
+		if len(s.parts) == 0 {
+			return fmt.Errorf("partition %d: %w", partition, store.ErrNotFound)
+		}
+		s.part = s.parts[0]
 		for a, err := range tx.Alerts(store.AlertFilter{}) {
 			if err != nil {
 				return err
@@ -167,16 +186,30 @@ func readState(ctx context.Context, data string) (s state, err error) {
 		if err != nil {
 			return err
 		}
-		s.changes, err = tx.Changes(partition, 0, most)
+		for _, p := range s.parts {
+			changes, err := tx.Changes(p.Partition, 0, most)
+			if err != nil {
+				return err
+			}
+			s.changes = append(s.changes, changes...)
+		}
 		return err
 	})
 	return s, err
 }
 
+// state reads what the process has left behind.
+func (p *plant) state() (state, error) {
+	if p.many != nil {
+		return p.many.state(p.t)
+	}
+	return readState(p.t.Context(), p.data())
+}
+
 // audit holds what the data says against what everybody outside knows. The process has ended.
 func (p *plant) audit() audit {
 	p.t.Helper()
-	s, err := readState(p.t.Context(), p.data())
+	s, err := p.state()
 	if err != nil {
 		p.t.Fatal(err)
 	}
