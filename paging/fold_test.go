@@ -23,7 +23,6 @@ type mailbox struct {
 	began time.Time
 	got   []string
 	fail  func(n int, m paging.Message) error // n counts from 1
-	dies  bool
 	asked int
 }
 

@@ -41,6 +41,7 @@ type App struct {
 	feed       publication // for other programs; nil: there is none
 	setup      atomic.Pointer[setup]
 	office     *office
+	receipts   *receipts
 	intake     *intake
 	sources    *ingest.Sources
 	pager      *paging.Worker
@@ -82,7 +83,13 @@ func open(ctx context.Context, c *config.Config, path string, log *slog.Logger) 
 	if err != nil {
 		return nil, err
 	}
-	a.office = &office{db: a.db, clock: a.clock, setup: &a.setup, log: log, secret: secret, node: a.node.id, alone: a.node.alone, nudge: a.nudge}
+	a.receipts, err = newReceipts()
+	if err != nil {
+		return nil, err
+	}
+	a.office = &office{
+		db: a.db, clock: a.clock, setup: &a.setup, log: log, secret: secret, receipts: a.receipts, node: a.node.id, alone: a.node.alone, nudge: a.nudge,
+	}
 	s, err := a.build(c)
 	if err != nil {
 		return nil, err
@@ -170,6 +177,9 @@ func (a *App) close() error {
 	if a.db != nil {
 		errs = append(errs, a.db.Close())
 		a.db = nil
+	}
+	if a.receipts != nil {
+		a.receipts.close()
 	}
 	return errors.Join(errs...)
 }

@@ -96,7 +96,7 @@ func TestAThousandSlowClientsAreInNobodysWayAndAreLetGo(t *testing.T) {
 	}
 	for n, c := range slow {
 		_, err := io.Copy(io.Discard, c) // until the server closes it
-		if err, timeout := err.(net.Error); timeout && err.Timeout() {
+		if timeout, is := errors.AsType[net.Error](err); is && timeout.Timeout() {
 			t.Fatalf("slow client %d is still connected", n)
 		}
 	}

@@ -18,15 +18,16 @@ import (
 
 // An office is where decisions of all kinds become turns: the correlator's, people's, and those that time brings.
 type office struct {
-	db     store.DB
-	clock  *clock
-	setup  *atomic.Pointer[setup] // what the configuration in force says
-	pager  *paging.Worker
-	node   int64               // whose the pages are that are claimed here
-	alone  bool                // no other node works on this state
-	nudge  func(partition int) // tells the correlator that a command was committed
-	log    *slog.Logger
-	secret []byte // signs links
+	db       store.DB
+	clock    *clock
+	setup    *atomic.Pointer[setup] // what the configuration in force says
+	pager    *paging.Worker
+	node     int64               // whose the pages are that are claimed here
+	alone    bool                // no other node works on this state
+	nudge    func(partition int) // tells the correlator that a command was committed
+	log      *slog.Logger
+	secret   []byte    // signs links
+	receipts *receipts // of providers
 
 	contacts atomic.Pointer[contacts] // a copy; nil: not read yet
 }

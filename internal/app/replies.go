@@ -471,8 +471,8 @@ func (o *office) keyForAll(ctx context.Context, p tocsin.Page, person tocsin.Per
 const longestAnswer = 300
 
 // Report takes in what a provider says became of a page.
-func (o *office) Report(ctx context.Context, _ string, r paging.Report) error {
-	return o.pager.Report(ctx, r)
+func (o *office) Report(ctx context.Context, provider string, r paging.Report) error {
+	return o.receipts.once(receiptKey(provider, r), func() error { return o.pager.Report(ctx, r) })
 }
 
 // OnCall says who is on call at t, by schedule.

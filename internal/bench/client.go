@@ -192,8 +192,8 @@ func (c *client) take(n int64) error {
 }
 
 // fetch gets target once and returns the answer.
-func fetch(target string, patience time.Duration, headers ...string) (int, []byte, error) {
-	c, err := newClient("GET", target, headers...)
+func fetch(target string, patience time.Duration) (int, []byte, error) {
+	c, err := newClient("GET", target)
 	if err != nil {
 		return 0, nil, err
 	}

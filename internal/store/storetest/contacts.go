@@ -106,8 +106,10 @@ func unconfirmed(t *testing.T, open Opener) {
 			limit     int
 			want      []string
 		}{
-			{[]string{"one"}, 10, []string{"f earlier", "a sent"}}, {[]string{"one"}, 1, []string{"f earlier"}},
-			{[]string{"two", "one"}, 10, []string{"f earlier", "a sent", "c by another"}}, {nil, 10, []string{}},
+			{[]string{"one"}, 10, []string{"f earlier", "a sent"}},
+			{[]string{"one"}, 1, []string{"f earlier"}},
+			{[]string{"two", "one"}, 10, []string{"f earlier", "a sent", "c by another"}},
+			{nil, 10, []string{}},
 		} {
 			got, err := tx.UnconfirmedPages(ask.providers, at.Add(-time.Hour), at.Add(time.Minute), ask.limit)
 			if err != nil {
