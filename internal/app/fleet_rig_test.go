@@ -213,9 +213,12 @@ func (f *fleet) at(ctx context.Context) string {
 
 // load lets everybody loose on the fleet.
 func (f *fleet) load(seed uint64) (stop func()) {
+	return f.crowd().start(seed)
+}
+
+func (f *fleet) crowd() *crowd {
 	p := f.nodes[0]
-	c := &crowd{t: f.t, at: f.at, twilio: p.twilio, sendgrid: p.sendgrid, ledger: p.ledger, patience: 12 * time.Second}
-	return c.start(seed)
+	return &crowd{t: f.t, at: f.at, twilio: p.twilio, sendgrid: p.sendgrid, ledger: p.ledger, patience: 12 * time.Second, client: http.DefaultClient}
 }
 
 // until waits for something; it looks often, and fails after the limit.
