@@ -194,7 +194,11 @@ func TestOnlyScenariosThatExistCanBeChosen(t *testing.T) {
 	if err != nil || len(got) != 2 || got[0].number != 1 || got[1].number != 4 {
 		t.Errorf("chosen %v, %v; want 1 and 4", got, err)
 	}
-	for _, only := range []string{"0", "10", "one", "1,,2"} {
+	got, err = choose("2-3,5")
+	if err != nil || len(got) != 3 || got[0].number != 2 || got[1].number != 3 || got[2].number != 5 {
+		t.Errorf("chosen %v, %v; want 2, 3 and 5", got, err)
+	}
+	for _, only := range []string{"0", "99", "one", "1,,2", "3-2", "1-99", "-1"} {
 		if _, err := choose(only); err == nil {
 			t.Errorf("-only %s was taken", only)
 		}

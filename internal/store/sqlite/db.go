@@ -22,6 +22,9 @@ import (
 // readers is how many Views run at the same time.
 const readers = 4
 
+// ErrInUse means that another process has the file open, or that this one has it open already.
+var ErrInUse = errors.New("another tocsin has it open")
+
 // Options tune a DB; the zero value is ready to use.
 type Options struct {
 	Log *slog.Logger // nil means discard
