@@ -14,7 +14,7 @@ var errLater = errors.New("not in this version yet")
 // later returns the commands that have a name already. They are not shown, and say that they are not there.
 func later() []*cobra.Command {
 	names := []string{
-		"test", "backtest", "explain", "simulate", "silence", "import", "backup", "restore", "migrate", "doctor",
+		"test", "backtest", "explain", "simulate", "silence", "import", "backup", "restore", "doctor",
 	}
 	out := make([]*cobra.Command, len(names))
 	for i, name := range names {

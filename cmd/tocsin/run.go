@@ -117,7 +117,7 @@ its own in ./data and says what to try.`,
 		RunE:          needsOneOfItsOwn,
 	}
 	root.AddGroup(&cobra.Group{ID: "server", Title: "The server:"}, &cobra.Group{ID: "client", Title: "Speaking to a running server:"})
-	for _, c := range []*cobra.Command{w.serve(), w.check(), w.repair()} {
+	for _, c := range []*cobra.Command{w.serve(), w.check(), w.repair(), w.migrate()} {
 		c.GroupID = "server"
 		root.AddCommand(c)
 	}

@@ -17,6 +17,7 @@ import (
 	"tocsin/internal/journal"
 	"tocsin/internal/journal/disk"
 	"tocsin/internal/journal/kafka"
+	"tocsin/internal/migrate"
 	"tocsin/internal/store"
 	"tocsin/internal/store/postgres"
 	"tocsin/internal/store/sqlite"
@@ -32,9 +33,17 @@ type wal interface {
 // openStorage opens the state, and then the journal that belongs to it.
 func (a *App) openStorage(ctx context.Context, c *config.Config) error {
 	err := a.openState(ctx, c)
+	if err == nil {
+		err = migrate.Settled(ctx, a.db)
+	}
 	if err != nil {
 		return err
 	}
+	return a.openJournal(ctx, c)
+}
+
+// openJournal opens the journal that belongs to the state, which is open.
+func (a *App) openJournal(ctx context.Context, c *config.Config) error {
 	now, err := a.db.Now(ctx)
 	if err != nil {
 		return err
@@ -118,9 +127,9 @@ func (a *App) layout(ctx context.Context, c *config.Config) (n int, err error) {
 	case err != nil:
 		return 0, fmt.Errorf("layout of the state: %w", err)
 	case n != want:
-		return 0, fmt.Errorf("the state has %d partitions and the configuration asks for %d: run tocsin migrate --partitions %d, or set storage.journal.kafka.partitions to %d", n, want, want, n)
+		return 0, fmt.Errorf("the state has %d partitions and the configuration asks for %d: move it with tocsin migrate, or set storage.journal.kafka.partitions to %d", n, want, n)
 	case isolated != string(list):
-		return 0, fmt.Errorf("the state was made with isolate_by %s and the configuration says %s: run tocsin migrate --isolate-by, or set it back", isolated, list)
+		return 0, fmt.Errorf("the state was made with isolate_by %s and the configuration says %s: move it with tocsin migrate, or set it back", isolated, list)
 	}
 	return n, nil
 }
@@ -136,7 +145,7 @@ func (a *App) belong(ctx context.Context, journal string) error {
 		return fmt.Errorf("journal of the state: %w", err)
 	}
 	if owner != journal {
-		return fmt.Errorf("the state's offsets are of %s, and the configuration names %s: run tocsin migrate to move, or set storage.journal back", owner, journal)
+		return fmt.Errorf("the state's offsets are of %s, and the configuration names %s: move it with tocsin migrate, or set storage.journal back", owner, journal)
 	}
 	return nil
 }
@@ -147,17 +156,11 @@ const embedded = "the embedded journal"
 // openDisk opens the embedded journal, and sees to it that no offset is given out again that the state has seen: a disk may have
 // lost what it said was durable.
 func (a *App) openDisk(ctx context.Context, c *config.Config) error {
-	dir := c.Storage.Dir
-	err := os.MkdirAll(dir, 0o750)
+	name, err := a.reachDisk(c)
 	if err != nil {
-		return fmt.Errorf("storage.dir: %w", err)
+		return err
 	}
-	j, err := disk.Open(filepath.Join(dir, "journal"), disk.Options{MaxAge: journalFor, MaxBytes: journalBytes, Log: a.log})
-	if err != nil {
-		return fmt.Errorf("storage.dir %s: %w", dir, err)
-	}
-	a.journal, a.disk = j, j
-	err = a.belong(ctx, embedded)
+	err = a.belong(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -169,39 +172,63 @@ func (a *App) openDisk(ctx context.Context, c *config.Config) error {
 	if err != nil {
 		return err
 	}
-	lost, err := j.Expect(0, part.NextOffset)
+	lost, err := a.disk.Expect(0, part.NextOffset)
 	if err != nil {
 		return err
 	}
 	if lost != nil {
 		a.gap(lost)
 	}
-	return j.SetFloor(0, part.TouchOffset)
+	return a.disk.SetFloor(0, part.TouchOffset)
+}
+
+// reachDisk opens an embedded journal, and returns what a state calls it.
+func (a *App) reachDisk(c *config.Config) (name string, err error) {
+	dir := c.Storage.Dir
+	err = os.MkdirAll(dir, 0o750)
+	if err != nil {
+		return "", fmt.Errorf("storage.dir: %w", err)
+	}
+	j, err := disk.Open(filepath.Join(dir, "journal"), disk.Options{MaxAge: journalFor, MaxBytes: journalBytes, Log: a.log})
+	if err != nil {
+		return "", fmt.Errorf("storage.dir %s: %w", dir, err)
+	}
+	a.journal, a.disk = j, j
+	return embedded, nil
 }
 
 // openTime bounds how long brokers may take to answer at start.
 const openTime = 30 * time.Second
 
 func (a *App) openKafka(ctx context.Context, c *config.Config) error {
-	k := c.Storage.Kafka
-	o, err := kafkaOptions(k)
-	if err != nil {
-		return fmt.Errorf("storage.journal.kafka: %w", err)
-	}
-	o.Partitions, o.Log = a.partitions, a.log
 	ctx, cancel := context.WithTimeout(ctx, openTime)
 	defer cancel()
-	j, err := kafka.Open(ctx, o)
+	name, err := a.reachKafka(ctx, c)
 	if err != nil {
-		return fmt.Errorf("storage.journal.kafka: %w", err)
+		return err
 	}
-	a.journal, a.kafka = j, j
-	a.holds.spare = true // there may be more nodes than partitions
-	err = a.belong(ctx, fmt.Sprintf("topic %s of Kafka cluster %s", k.Topic, j.ClusterID()))
+	err = a.belong(ctx, name)
 	if err != nil || c.Storage.Postgres != nil {
 		return err
 	}
 	return a.only(ctx)
+}
+
+// reachKafka opens a journal on Kafka, and returns what a state calls it.
+func (a *App) reachKafka(ctx context.Context, c *config.Config) (name string, err error) {
+	k := c.Storage.Kafka
+	o, err := kafkaOptions(k)
+	if err != nil {
+		return "", fmt.Errorf("storage.journal.kafka: %w", err)
+	}
+	o.Partitions, o.Log = a.partitions, a.log
+	j, err := kafka.Open(ctx, o)
+	if err != nil {
+		return "", fmt.Errorf("storage.journal.kafka: %w", err)
+	}
+	a.journal, a.kafka = j, j
+	a.holds.spare = true // there may be more nodes than partitions
+	return fmt.Sprintf("topic %s of Kafka cluster %s", k.Topic, j.ClusterID()), nil
 }
 
 // only sees to it that nobody else reads the topic where the state is this process's alone: each would know half of the alerts. One

@@ -68,6 +68,15 @@ func unread(dsn string, err error) error {
 	return fmt.Errorf("%w (%s)", errDSN, text)
 }
 
+// Place says in words which database dsn names, without user and password.
+func Place(dsn string) (string, error) {
+	config, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		return "", unread(dsn, err)
+	}
+	return place(config), nil
+}
+
 // place names the database without its password.
 func place(c *pgxpool.Config) string {
 	host := c.ConnConfig.Host
