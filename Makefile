@@ -16,7 +16,7 @@ fuzz: ; FUZZTIME=$(FUZZTIME) bash .ci/fuzz
 bench: ; go run ./internal/bench
 figures: bench
 killloop: ; TOCSIN_FULL=1 go test ./internal/app -run TestKill -count=1 -timeout 60m -v
-crashclones: ; TOCSIN_FULL=1 go test ./internal/journal/disk -run Crash -count=1 -timeout 30m -v
+crashclones: ; TOCSIN_FULL=1 go test ./internal/journal/disk -run "PowerCut|AnyByte" -count=1 -timeout 30m -v
 
 parts-up: ; bash parts/all.sh up
 parts-down: ; bash parts/all.sh down
