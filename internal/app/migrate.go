@@ -190,16 +190,16 @@ func (m *migration) plan() error {
 	if err != nil {
 		return err
 	}
-	m.say("from: %s, %s isolated by %s", m.job.Source, count(partitionsOf(m.from), "partition"), was)
-	m.say("to:   %s, %s isolated by %s", m.job.Target, count(m.job.Partitions, "partition"), list)
+	m.say("from: %s, %s isolated by %s", m.job.Source, inPartitions(partitionsOf(m.from)), was)
+	m.say("to:   %s, %s isolated by %s", m.job.Target, inPartitions(m.job.Partitions), list)
 	return nil
 }
 
-func count(n int, what string) string {
+func inPartitions(n int) string {
 	if n == 1 {
-		return "1 " + what
+		return "1 partition"
 	}
-	return strconv.Itoa(n) + " " + what + "s"
+	return strconv.Itoa(n) + " partitions"
 }
 
 // partitionsOf returns how many partitions a configuration asks for.
