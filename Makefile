@@ -2,7 +2,7 @@
 FUZZTIME ?= 10s
 TOOL = go tool -modfile=go.tool.mod
 
-.PHONY: check ci test fmt lint fuzz bench figures killloop crashclones parts-up parts-down parts-status
+.PHONY: check ci test fmt lint fuzz bench figures killloop fleet crashclones parts-up parts-down parts-status
 
 check: ; bash .ci/check   # what CI runs, with the parts that are there
 ci: ; bash .ci/run        # the whole gate: installs, starts the parts, leaves nothing out (Debian, root)
@@ -16,6 +16,7 @@ fuzz: ; FUZZTIME=$(FUZZTIME) bash .ci/fuzz
 bench: ; go run ./internal/bench
 figures: bench
 killloop: ; TOCSIN_FULL=1 go test ./internal/app -run TestKill -count=1 -timeout 60m -v
+fleet: ; TOCSIN_FULL=1 go test ./internal/app -run TestFleet -count=1 -timeout 60m -v # DATABASE_URL, KAFKA_BROKERS: of make parts-up
 crashclones: ; TOCSIN_FULL=1 go test ./internal/journal/disk -run "PowerCut|AnyByte" -count=1 -timeout 30m -v
 
 parts-up: ; bash parts/all.sh up

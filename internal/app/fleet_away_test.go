@@ -1,0 +1,218 @@
+package app
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/segmentio/kafka-go"
+
+	"tocsin/internal/store"
+	"tocsin/parts/partstest"
+)
+
+// quietService is one that nobody answers for, and whose alerts go on.
+const quietService = services - 1
+
+// knock sends an event about an alert of its own to each node, and returns what they answered. What was accepted counts.
+func (f *fleet) knock() (statuses []int, retries []string) {
+	f.t.Helper()
+	for _, url := range f.urls() {
+		status, retry := f.knockAt(url, quietService)
+		statuses, retries = append(statuses, status), append(retries, retry)
+	}
+	return statuses, retries
+}
+
+func (f *fleet) knockAt(url string, service int) (status int, retryAfter string) {
+	f.t.Helper()
+	i := intent{key: fmt.Sprintf("pd-s%d-knock", service), service: service, severity: "critical", says: fires}
+	status, retryAfter = f.door(url, i, 20*time.Second)
+	f.nodes[0].ledger.said([]intent{i}, status == http.StatusAccepted)
+	return status, retryAfter
+}
+
+// accepts reports whether all doors answer that they have it.
+func (f *fleet) accepts() bool {
+	statuses, _ := f.knock()
+	return !slices.ContainsFunc(statuses, func(s int) bool { return s != http.StatusAccepted })
+}
+
+// refuses reports whether all doors answer that it should be sent again later, and when.
+func (f *fleet) refuses() bool {
+	f.t.Helper()
+	statuses, retries := f.knock()
+	if slices.Contains(statuses, http.StatusAccepted) {
+		f.t.Errorf("the doors answered %v while nothing can be kept", statuses)
+	}
+	return !slices.ContainsFunc(statuses, func(s int) bool { return s != http.StatusServiceUnavailable }) && !slices.Contains(retries, "")
+}
+
+// applied is how far the state is, of all partitions; -1 where the database does not say.
+func (f *fleet) applied(db store.DB) (sum int64) {
+	err := db.View(f.t.Context(), func(tx *store.Tx) error {
+		parts, err := tx.Parts()
+		for _, p := range parts {
+			sum += p.NextOffset
+		}
+		return err
+	})
+	if err != nil {
+		return -1
+	}
+	return sum
+}
+
+// ack acknowledges an incident of a service that nobody else answers for, at one node.
+func (f *fleet) ack(url string) {
+	f.t.Helper()
+	var open struct {
+		Incidents []struct {
+			Number         int64
+			State, Service string
+		}
+	}
+	err := getJSON(f.t.Context(), url+"/api/v1/incidents?limit=100", &open)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for _, i := range open.Incidents {
+		service := 0
+		_, err = fmt.Sscanf(i.Service, "s%d", &service)
+		if err != nil || service < busy || i.State != "triggered" {
+			continue
+		}
+		before := f.acks()
+		f.crowd().command(f.t.Context(), url, i.Number, "ack", fmt.Sprintf("p%d", service))
+		if f.acks() == before {
+			f.t.Errorf("incident %d could not be acknowledged", i.Number)
+		}
+		return
+	}
+	f.t.Error("there is no incident that nobody has acknowledged")
+}
+
+func (f *fleet) acks() int {
+	l := f.nodes[0].ledger
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.acks)
+}
+
+// D1: the database is killed and comes back. The doors go on taking alerts all the while.
+func TestFleetWhoseDatabaseIsKilledGoesOnTakingAlerts(t *testing.T) {
+	seed := seedOf(t)
+	kills, away := 1, 4*time.Second
+	if full() {
+		kills, away = 5, 20*time.Second
+	}
+	pg := partstest.StartPostgreSQL(t)
+	f := newFleet(t, 2, &manyNodes{brokers: partstest.Address(t, "KAFKA_BROKERS"), topic: "fleet-" + uuid.NewString(), dsn: pg.URL, direct: pg.URL}, killRules)
+	f.start()
+	f.until("every partition is worked on", 60*time.Second, f.working)
+	db, err := f.many.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	stop := f.load(seed)
+	longest := time.Duration(0)
+	for range kills {
+		sleepFor(t, 2*time.Second)
+		before := f.applied(db)
+		pg.Kill()
+		if statuses, _ := f.knock(); !slices.Equal(statuses, []int{http.StatusAccepted, http.StatusAccepted}) {
+			t.Errorf("without a database the doors answered %v, want 202", statuses)
+		}
+		sleepFor(t, away)
+		pg.Start()
+		longest = max(longest, f.until("alerts are applied again", 60*time.Second, func() bool { return f.applied(db) > before && f.sum("tocsin_journal_lag_events") >= 0 && f.working() }))
+	}
+	sleepFor(t, 2*time.Second)
+	stop()
+	f.settle()
+	f.stop()
+	sum := f.audit()
+	t.Logf("%s database killed %d times for %s, worked again at most %s after its return", f.figures(seed, sum), kills, away, longest.Round(10*time.Millisecond))
+}
+
+// K1: the only broker is killed and comes back. No door takes what it cannot keep, and people can act meanwhile.
+func TestFleetWhoseBrokerIsKilledRefusesAlertsAndLetsPeopleAct(t *testing.T) {
+	if !full() {
+		t.Skip("it takes a minute: make fleet")
+	}
+	seed := seedOf(t)
+	const kills = 5
+	k := partstest.StartKafka(t, 1)
+	f := newFleet(t, 2, &manyNodes{brokers: k.Brokers, topic: "fleet-" + uuid.NewString(), dsn: partstest.Database(t)}, killRules)
+	f.many.direct = f.many.dsn
+	f.start()
+	f.until("every partition is worked on", 60*time.Second, f.working)
+	stop := f.load(seed)
+	longest := time.Duration(0)
+	for range kills {
+		sleepFor(t, 2*time.Second)
+		k.Kill(1)
+		f.until("all doors refuse", 60*time.Second, f.refuses)
+		for _, url := range f.urls() {
+			f.ack(url)
+		}
+		k.Start(1)
+		longest = max(longest, f.until("all doors accept", 60*time.Second, f.accepts))
+		f.until("every partition is worked on", 60*time.Second, f.working)
+	}
+	sleepFor(t, 2*time.Second)
+	stop()
+	f.settle()
+	f.stop()
+	sum := f.audit()
+	t.Logf("%s broker killed %d times, all doors accepted at most %s after its return", f.figures(seed, sum), kills, longest.Round(10*time.Millisecond))
+}
+
+// K3: the topic is deleted and made anew while the nodes run. Its records are of another life: none is applied, and it is said.
+func TestFleetWhoseTopicIsMadeAnewAppliesNothingOfIt(t *testing.T) {
+	seed := seedOf(t)
+	f := newFleet(t, 2, sharedStorage(t), killRules)
+	f.start()
+	f.until("every partition is worked on", 60*time.Second, f.working)
+	stop := f.load(seed)
+	sleepFor(t, 2*time.Second)
+	stop()
+	f.settle()
+	before := f.dump()
+	client := kafka.Client{Addr: kafka.TCP(strings.Split(f.many.brokers, ",")...), Transport: &kafka.Transport{}}
+	_, err := client.DeleteTopics(t.Context(), &kafka.DeleteTopicsRequest{Topics: []string{f.many.topic}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.until("the topic is made anew", 30*time.Second, func() bool {
+		made, err := client.CreateTopics(t.Context(), &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{{Topic: f.many.topic, NumPartitions: fleetPartitions, ReplicationFactor: 1}}})
+		return err == nil && made.Errors[f.many.topic] == nil
+	})
+	took := f.until("a node says that the records are not those it knows", 60*time.Second, func() bool {
+		f.knock()
+		return f.sum("tocsin_correlate_stops_total") > 0 && slices.ContainsFunc(f.nodes, func(p *plant) bool { return p.logged(errForeign.Error()) })
+	})
+	f.stop()
+	after := f.dump()
+	if !bytes.Equal(after, before) {
+		t.Errorf("the state is not as before:\n%s", firstDifferences(before, after))
+	}
+	t.Logf("seed %d: said %s after the topic was made anew", seed, took.Round(10*time.Millisecond))
+}
+
+// dump is what the rows of all partitions say.
+func (f *fleet) dump() []byte {
+	f.t.Helper()
+	var all []byte
+	for n := range fleetPartitions {
+		d, _, _ := dumpOf(f.t, f.many.open, n)
+		all = append(all, d...)
+	}
+	return all
+}
