@@ -5,7 +5,7 @@
 # the usual ones, so that two runs do not meet.
 # shellcheck source=parts/lib.sh
 . "$(dirname "$0")/lib.sh"
-ALL=(sinks mocks alertmanager prometheus chromium postgres pgbouncer)
+ALL=(sinks mocks alertmanager prometheus chromium postgres pgbouncer kafka)
 PORTS=$PARTS_RUN/ports # the free ports that were taken, until down
 
 free_ports() { # NAME... : one line each, export NAME=port, of ports that nobody listens on now

@@ -91,8 +91,8 @@ func TestAThousandSlowClientsAreInNobodysWayAndAreLetGo(t *testing.T) {
 		}
 	}
 	grown := p.memory() - before
-	if grown > 64<<20 {
-		t.Errorf("with them it takes %d MiB more, want at most 64", grown>>20)
+	if most := int64(64 << 20); grown > most && !raced {
+		t.Errorf("with them it takes %d MiB more, want at most %d", grown>>20, most>>20)
 	}
 	for n, c := range slow {
 		_, err := io.Copy(io.Discard, c) // until the server closes it

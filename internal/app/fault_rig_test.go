@@ -43,18 +43,24 @@ func (p *plant) ask(path, token string, body []byte) (status int, header http.He
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.t.Context(), faultPatience)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.at(ctx)+path, bytes.NewReader(body))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	req.Close = true // a connection that waits may be let go; a request on a fresh one is not
-	req.Header.Set("Content-Type", "application/json")
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		p.t.Fatalf("POST %s: %v", path, err)
+	var resp *http.Response
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.at(ctx)+path, bytes.NewReader(body))
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		req.Close = true // a connection that waits may be let go
+		req.Header.Set("Content-Type", "application/json")
+		if token != "" {
+			req.Header.Set("Authorization", "Bearer "+token)
+		}
+		resp, err = http.DefaultClient.Do(req)
+		if err == nil {
+			break
+		}
+		if p.files == 0 || ctx.Err() != nil {
+			p.t.Fatalf("POST %s: %v", path, err)
+		} // else it was let go before it was read, for want of files: it tries again, as senders do
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
