@@ -45,9 +45,11 @@ func (j *Job) makeParts(ctx context.Context, m *Mark) error {
 			return err
 		}
 		for _, p := range old {
-			err = tx.DropMeta(heldPrefix + strconv.Itoa(p.Partition))
-			if err != nil {
-				return err
+			for _, prefix := range []string{heldPrefix, feedPrefix} {
+				err = tx.DropMeta(prefix + strconv.Itoa(p.Partition))
+				if err != nil {
+					return err
+				}
 			}
 		}
 		for _, name := range slices.Sorted(maps.Keys(held)) {

@@ -12,13 +12,17 @@ import (
 // for long enough; behind it stands the partition.
 const heldPrefix = "held "
 
+// feedPrefix begins the names under which the feed keeps how far each partition is published (feed.CursorName). The history is numbered
+// anew, so it begins again with all of it: what was published before comes once more.
+const feedPrefix = "feed "
+
 // moves reports whether a row of meta belongs to what is moved, not to the database that it stands in.
 func moves(name string) bool {
 	switch name {
 	case "min_reader", store.MetaPartitions, store.MetaIsolateBy, store.MetaJournal, store.MetaMigration, store.MetaMoved:
 		return false
 	}
-	return !strings.HasPrefix(name, heldPrefix)
+	return !strings.HasPrefix(name, heldPrefix) && !strings.HasPrefix(name, feedPrefix)
 }
 
 // placed are the tables whose rows have a partition, but for the history.
