@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-
 	"os"
 	"path/filepath"
 	"slices"

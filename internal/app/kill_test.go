@@ -35,8 +35,10 @@ func TestMain(m *testing.M) {
 		_, _ = io.Copy(io.Discard, os.Stdin) // ends when the test does, however that comes
 		os.Exit(3)
 	}()
-	err := Serve(context.Background(), ServeOptions{Config: path, Stdout: io.Discard, Stderr: os.Stderr, Ready: func(addr string) { fmt.Println("ready", addr) },
-		opened: func(a *App) { a.pager.Pace(2, 3*time.Second, 200*time.Millisecond) }}) // a minute here is so long
+	err := Serve(context.Background(), ServeOptions{
+		Config: path, Stdout: io.Discard, Stderr: os.Stderr, Ready: func(addr string) { fmt.Println("ready", addr) },
+		opened: func(a *App) { a.pager.Pace(2, 3*time.Second, 200*time.Millisecond) },
+	}) // a minute here is so long
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

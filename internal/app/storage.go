@@ -75,19 +75,13 @@ func (a *App) openState(ctx context.Context, c *config.Config) error {
 	}
 	db, err := sqlite.Open(filepath.Join(dir, "tocsin.db"), sqlite.Options{Log: a.log})
 	if err != nil {
-		return fmt.Errorf("storage.dir %s: %w", dir, errors.Join(err, a.alone(dir)))
+		if errors.Is(err, sqlite.ErrInUse) {
+			err = fmt.Errorf("%w: one process at a time can work on embedded storage; for more, set storage.journal.kafka and storage.state.postgres", err)
+		}
+		return fmt.Errorf("storage.dir %s: %w", dir, err)
 	}
 	a.db = db
 	return nil
-}
-
-// alone says what to do where somebody has the embedded storage already: only one process can.
-func (a *App) alone(dir string) error {
-	_, err := os.Stat(filepath.Join(dir, "tocsin.db-lock"))
-	if err != nil {
-		return nil //nolint:nilerr // there is no other
-	}
-	return errors.New("one process at a time can work on embedded storage: for more, set storage.journal.kafka and storage.state.postgres")
 }
 
 // layout returns N, how many partitions the state has. It stands in the state since the first start, as do the labels that share
