@@ -49,6 +49,7 @@ const (
 	dialLimit    = 3 * time.Second         // how long a broker may take to accept one
 	dialWorth    = 1500 * time.Millisecond // a connection that was used so long does not count
 	dialFarewell = 50 * time.Millisecond
+	dialPatience = 2 * dialEvery    // how long the group waits until it may open one to a broker that is there
 	silence      = 10 * time.Second // how long a broker may say nothing where kafka-go sets no limit of its own
 )
 
@@ -66,6 +67,7 @@ type account struct {
 	left float64
 	at   time.Time // when left was true
 	err  error     // of the last that failed
+	up   bool      // the last one did not
 	open int       // connections of the Transport that are
 }
 
@@ -135,8 +137,21 @@ func (d *dialer) settle(address string, err error) {
 	if err == nil {
 		a.left++
 	} else {
-		a.err = err
+		a.err, a.up = err, false
 	}
+}
+
+// opened remembers that a connection could be.
+func (d *dialer) opened(address string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.accounts[address].up = true
+}
+
+func (d *dialer) isUp(address string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.accounts[address].up
 }
 
 // dial opens a connection of the Transport: one for produce requests, one for fetches, and one to one of the brokers for what it asks itself.
@@ -157,15 +172,6 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	return c, nil
 }
 
-// dialGroup opens a connection of the group, unless that was tried too often.
-func (d *dialer) dialGroup(ctx context.Context, network, address string) (net.Conn, error) {
-	err := d.spend(address, time.Now())
-	if err != nil {
-		return nil, err
-	}
-	return d.connect(ctx, network, address, func() {})
-}
-
 // connect opens a connection that is paid for; closed is called when it is closed.
 func (d *dialer) connect(ctx context.Context, network, address string, closed func()) (net.Conn, error) {
 	nd := net.Dialer{Timeout: dialLimit, KeepAlive: 15 * time.Second}
@@ -174,6 +180,7 @@ func (d *dialer) connect(ctx context.Context, network, address string, closed fu
 		d.settle(address, err)
 		return nil, err
 	}
+	d.opened(address)
 	d.live.Add(1)
 	return &boundedConn{Conn: c, d: d, address: address, since: time.Now(), closed: closed}, nil
 }
@@ -244,7 +251,8 @@ func (c *boundedConn) SetWriteDeadline(t time.Time) error { return c.Conn.SetWri
 // A groupDialer is the dialer of the consumer group, which speaks to its coordinator by a connection of its own. It keeps one
 // connection at a time: the group dials only when it has no more use for the one before.
 type groupDialer struct {
-	d *dialer
+	d       *dialer
+	leaving <-chan struct{} // closed when the group is to be left: then nothing is waited for
 
 	mu     sync.Mutex
 	last   net.Conn
@@ -255,7 +263,11 @@ var errGroupClosed = errors.New("the group is closed")
 
 func (g *groupDialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	g.drop(false)
-	c, err := g.d.dialGroup(ctx, network, address)
+	err := g.spend(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	c, err := g.d.connect(ctx, network, address, func() {})
 	if err != nil {
 		return nil, err
 	}
@@ -267,6 +279,30 @@ func (g *groupDialer) dial(ctx context.Context, network, address string) (net.Co
 	}
 	g.last = c
 	return c, nil
+}
+
+// spend takes one from the account of address, and waits for it where the broker is there: to join takes two connections, one after
+// the other. Would the second fail at once for want of what the first took, then each try would end so, for ever.
+func (g *groupDialer) spend(ctx context.Context, address string) error {
+	limit := time.NewTimer(dialPatience)
+	defer limit.Stop()
+	tick := time.NewTicker(dialEvery / 10)
+	defer tick.Stop()
+	for {
+		err := g.d.spend(address, time.Now())
+		if err == nil || !g.d.isUp(address) {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-limit.C:
+			return err
+		case <-g.leaving:
+			return err
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // drop closes the connection there is; for good, no other is opened.

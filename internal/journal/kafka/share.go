@@ -38,7 +38,7 @@ func (j *Journal) Share(ctx context.Context, own func(ctx context.Context, c jou
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(j.ctx, cancel)()
-	d := &groupDialer{d: j.dialer}
+	d := &groupDialer{d: j.dialer, leaving: ctx.Done()}
 	defer d.drop(true)
 	b := &balancer{partitions: j.o.Partitions}
 	group, err := kafka.NewConsumerGroup(j.groupConfig(d, b))

@@ -445,3 +445,24 @@ func TestAMemberThatStopsLeavesAndJoinsNoMore(t *testing.T) {
 		}
 	}
 }
+
+// K1: while a broker was away all who wanted it have used up what may be dialed. To join takes two connections, one after the other.
+func TestAGroupIsJoinedThoughItsConnectionsAreUsedUp(t *testing.T) {
+	t.Parallel()
+	opts := options(t, fake(t))
+	j := open(t, opts)
+	j.dialer.mu.Lock()
+	for _, a := range j.dialer.accounts {
+		a.left, a.at = 0, time.Now()
+	}
+	j.dialer.mu.Unlock()
+	o := newOffice(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- j.Share(ctx, o.own("one")) }()
+	o.until("one to have all", func(n map[string]int) bool { return n["one"] == opts.Partitions })
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("Share: %v", err)
+	}
+}
