@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"syscall"
 	_ "time/tzdata" // machines without a zone database answer the same
@@ -212,7 +213,7 @@ func (a *App) takeOver(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.Server.Listen != was.file.Server.Listen || c.Storage != was.file.Storage {
+	if c.Server.Listen != was.file.Server.Listen || !sameStorage(c.Storage, was.file.Storage) {
 		a.log.Warn("server.listen and storage take effect at the next start")
 	}
 	err = a.pager.Replace(s.channels)
@@ -234,6 +235,22 @@ func (a *App) takeOver(ctx context.Context) error {
 		a.log.Warn("those who are on call now were not told of the change", "error", err)
 	}
 	return nil
+}
+
+// sameStorage reports whether two configurations mean the same storage, wherever in their files they say so.
+func sameStorage(a, b config.Storage) bool {
+	plain := func(s config.Storage) config.Storage {
+		if s.Kafka != nil {
+			k := *s.Kafka
+			k.At = config.Place{}
+			s.Kafka = &k
+		}
+		if s.Postgres != nil {
+			s.Postgres = &config.Postgres{DSN: s.Postgres.DSN}
+		}
+		return s
+	}
+	return reflect.DeepEqual(plain(a), plain(b))
 }
 
 // Repair mends a journal that is refused because of damage, and says what it did. Nothing is deleted: what is of no use is

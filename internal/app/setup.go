@@ -24,8 +24,8 @@ import (
 
 // A setup is what one configuration file says, made ready. It never changes: a reload makes another one.
 type setup struct {
-	file      *config.Config
-	rules     []byte // the rule set as it is kept in the database
+	file      *config.Config // only what kept keeps
+	rules     []byte         // the rule set as it is kept in the database
 	hash      string
 	plan      *paging.Plan
 	rotas     *duties
@@ -40,7 +40,7 @@ type setup struct {
 
 // build makes a setup of c, or says every mistake that config could not see.
 func (a *App) build(c *config.Config) (*setup, error) {
-	s := &setup{file: c, public: c.Server.PublicURL, callbacks: map[string]any{}, canReply: map[string]bool{}}
+	s := &setup{file: kept(c), public: c.Server.PublicURL, callbacks: map[string]any{}, canReply: map[string]bool{}}
 	var errs []error
 	rs := ruleSet(c)
 	_, err := rs.Compile()
@@ -59,6 +59,12 @@ func (a *App) build(c *config.Config) (*setup, error) {
 		s.tokens = append(s.tokens, api.Token{Name: t.Name, Role: t.Role, Hash: ingest.HashToken(t.Token)})
 	}
 	return s, errors.Join(errs...)
+}
+
+// kept is the part of c that is looked up in it later. People, teams and what belongs to them are in the plan, and the rest may go: of
+// an installation with ten thousand people it is tens of megabytes.
+func kept(c *config.Config) *config.Config {
+	return &config.Config{Server: c.Server, Storage: c.Storage, Sources: c.Sources, Majors: c.Majors, Providers: c.Providers}
 }
 
 func rotas(c *config.Config) (schedules.Set, error) {
