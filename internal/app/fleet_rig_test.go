@@ -39,6 +39,9 @@ const fleetPartitions = 4
 // shared returns storage of this test's own on the servers of parts/all.sh.
 func sharedStorage(t *testing.T) *manyNodes {
 	t.Helper()
+	if !full() {
+		t.Skip("SKIPPED: many processes on one machine take minutes: run `make fleet`")
+	}
 	m := &manyNodes{brokers: partstest.Address(t, "KAFKA_BROKERS"), topic: "fleet-" + uuid.NewString()}
 	m.dsn = partstest.Database(t)
 	m.direct = m.dsn

@@ -311,7 +311,12 @@ func (p *plant) auditIncidents(s state, out *audit, fail failing) {
 }
 
 // settled is how long after a kill a request may have been under way whose outcome nobody wrote down.
-const underWay = time.Second
+func underWay() time.Duration {
+	if raced {
+		return 3 * time.Second // everything takes longer
+	}
+	return time.Second
+}
 
 // auditPages: whoever must be paged was, nobody more often than unknown outcomes explain, and nobody after an ack.
 func (p *plant) auditPages(s state, out *audit, fail failing) {
@@ -375,7 +380,7 @@ func (p *plant) auditSends(id string, qs []providertest.Request, out *audit, fai
 		if q.ID != "" {
 			taken++
 		}
-		killed := slices.ContainsFunc(p.kills, func(k time.Time) bool { return !k.Before(q.At) && k.Sub(q.At) < underWay })
+		killed := slices.ContainsFunc(p.kills, func(k time.Time) bool { return !k.Before(q.At) && k.Sub(q.At) < underWay() })
 		if q.Status == 0 || killed {
 			unknown++
 		}
