@@ -310,7 +310,7 @@ func (p *plant) auditIncidents(s state, out *audit, fail failing) {
 	}
 }
 
-// settled is how long after a kill a request may have been under way whose outcome nobody wrote down.
+// underWay is how long before a kill a request may have gone out whose outcome nobody wrote down.
 func underWay() time.Duration {
 	if raced {
 		return 3 * time.Second // everything takes longer
