@@ -41,7 +41,8 @@
 //
 // Offsets that are missing are told: as lost when retention has removed them (the error has their first and last), as skipped when
 // the topic has a mark of somebody's transaction there. An end before what was read is a journal.BeyondError, and final: the topic
-// was made anew, or a leader that was behind took over, and the state must decide.
+// was made anew, or a leader that was behind took over, and the state must decide. So it must where the topic was not there for a while and
+// then has more than was read: the readers of before end with journal.ErrVanished.
 //
 // # Sharing
 //

@@ -381,6 +381,49 @@ func TestAnEndBeforeWhatWasReadIsFoundAndNothingWrongIsRead(t *testing.T) {
 	}
 }
 
+// K3: the new topic may have grown past what was read before anybody looks.
+func TestATopicMadeAnewIsNotReadOnWhereTheOldOneWasLeft(t *testing.T) {
+	c := fake(t)
+	o := options(t, c)
+	j := open(t, o)
+	for i := range 5 {
+		appendOne(t, j, 0, fmt.Sprint(i))
+	}
+	r, err := j.Read(0, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := kafka.Client{Addr: kafka.TCP(c.ListenAddrs()...), Transport: &kafka.Transport{}}
+	_, err = client.DeleteTopics(t.Context(), &kafka.DeleteTopicsRequest{Topics: []string{o.Topic}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for j.Stats().FetchErrors == 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatal("nobody noticed that the topic is gone")
+		}
+	}
+	_, err = client.CreateTopics(t.Context(), &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{{Topic: o.Topic, NumPartitions: 2, ReplicationFactor: 1}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 {
+		appendOne(t, j, 0, fmt.Sprint("another's ", i))
+	}
+	for range 2 { // and it stays so
+		entries, err := r.Next(ctx, 1<<20)
+		if _, beyond := errors.AsType[*journal.BeyondError](err); !beyond && !errors.Is(err, journal.ErrVanished) {
+			t.Fatalf("%d entries and error %v, want none of them, and that the partition is another or ends too early", len(entries), err)
+		}
+	}
+}
+
 func TestMarksOfATransactionAreSkippedNotLost(t *testing.T) {
 	c := fake(t)
 	o := options(t, c)

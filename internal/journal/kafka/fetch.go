@@ -335,6 +335,13 @@ func (f *fetcher) answer(a ask, part *fetch.ResponsePartition) error {
 	case 0:
 	case kafka.OffsetOutOfRange:
 		return f.outOfRange(a)
+	case kafka.UnknownTopicOrPartition:
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		for _, r := range a.s.readers {
+			r.vanish()
+		}
+		return code
 	default:
 		return code
 	}

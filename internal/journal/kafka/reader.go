@@ -29,6 +29,7 @@ type reader struct {
 	floor int64     // newest time so far, in milliseconds
 	full  int       // how often it was passed over because it takes nothing
 	lost  time.Time // since when pos is beyond the end
+	gone  bool      // the brokers said that there is no such partition
 	err   error     // for Next, once all before is taken; it reads no further
 }
 
@@ -101,9 +102,21 @@ func (r *reader) deliver(entries []journal.Entry, offset, to int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.lost = time.Time{}
-	if r.pos == offset && r.err == nil {
+	switch {
+	case r.pos != offset || r.err != nil:
+	case r.gone:
+		r.err = journal.ErrVanished
+		r.signal()
+	default:
 		r.take(entries, to)
 	}
+}
+
+// vanish says that there is no such partition now. One that comes back may have been made anew, and grown past pos before anybody looked.
+func (r *reader) vanish() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.gone = true
 }
 
 // take puts entries into the queue; r.mu is held.
