@@ -67,8 +67,7 @@ type DB struct {
 	closing sync.Once
 	closed  atomic.Bool
 
-	mu        sync.Mutex
-	committed chan struct{}
+	committed store.Signal
 }
 
 var _ store.DB = (*DB)(nil)
@@ -83,7 +82,7 @@ type pool struct {
 // creates or migrates its tables. Any number of nodes may do so at the same time. The error says what a person can do about it, and never the password.
 func Open(ctx context.Context, dsn string, o Options) (*DB, error) {
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
-	db := &DB{log: o.Log, id: strconv.FormatUint(rand.Uint64(), 36), committed: make(chan struct{}), hints: make(chan struct{}, 1), tries: newTries()}
+	db := &DB{log: o.Log, id: strconv.FormatUint(rand.Uint64(), 36), hints: make(chan struct{}, 1), tries: newTries()}
 	config, err := db.parse(dsn)
 	if err != nil {
 		return nil, fmt.Errorf("open the state database: %w", err)
@@ -237,7 +236,7 @@ func (db *DB) attempt(ctx context.Context, p *pool, begin string, limit time.Dur
 	}
 	err = c.commit()
 	if err == nil && c.changed > 0 {
-		db.announce()
+		db.committed.Tell()
 		db.hint()
 	}
 	return err
@@ -318,16 +317,7 @@ func (db *DB) now(ctx context.Context) (time.Time, error) {
 
 // Committed is closed at the next commit of this node that changes something, and when a hint says that another node's did.
 func (db *DB) Committed() <-chan struct{} {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	return db.committed
-}
-
-func (db *DB) announce() {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	close(db.committed)
-	db.committed = make(chan struct{})
+	return db.committed.Next()
 }
 
 // commit makes the transaction durable. Once it is sent, only an answer says what became of it.

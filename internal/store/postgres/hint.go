@@ -95,7 +95,7 @@ func (db *DB) hear(ctx context.Context, config *pgx.ConnConfig) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err == nil && n.Payload != db.id:
-			db.announce()
+			db.committed.Tell()
 		case err == nil: // our own
 		case !quiet || c.IsClosed():
 			return err

@@ -35,7 +35,7 @@ func (p *plans) take() []string {
 // openPlanned opens a database whose server tells each plan.
 func openPlanned(t *testing.T) (*DB, *plans) {
 	t.Helper()
-	db := &DB{log: slog.New(slog.DiscardHandler), id: "test", committed: make(chan struct{}), hints: make(chan struct{}, 1), tries: newTries()}
+	db := &DB{log: slog.New(slog.DiscardHandler), id: "test", hints: make(chan struct{}, 1), tries: newTries()}
 	config, err := db.parse(partstest.Database(t))
 	if err != nil {
 		t.Fatal(err)

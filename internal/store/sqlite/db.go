@@ -43,8 +43,7 @@ type DB struct {
 	closed  error
 	checks  sync.WaitGroup // the goroutines that move the log into the file, and keep a reserve
 
-	mu        sync.Mutex
-	committed chan struct{}
+	committed store.Signal
 }
 
 var _ store.DB = (*DB)(nil)
@@ -57,7 +56,7 @@ func Open(path string, o Options) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open state database %s: %w", path, err)
 	}
-	db := &DB{path: path, log: o.Log, lock: lock, stopped: make(chan struct{}), committed: make(chan struct{}), readers: make(chan *conn, readers)}
+	db := &DB{path: path, log: o.Log, lock: lock, stopped: make(chan struct{}), readers: make(chan *conn, readers)}
 	db.reserve = newReserve(path+"-reserve", o.Log)
 	err = writable(path, path+"-wal", path+"-shm")
 	if err == nil {
@@ -189,16 +188,7 @@ func (db *DB) Now(context.Context) (time.Time, error) {
 
 // Committed is closed at the next commit that changes something.
 func (db *DB) Committed() <-chan struct{} {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	return db.committed
-}
-
-func (db *DB) announce() {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	close(db.committed)
-	db.committed = make(chan struct{})
+	return db.committed.Next()
 }
 
 // Close finishes what is queued, waits for Views under way, and closes the file. Update and View answer store.ErrClosed from then on.

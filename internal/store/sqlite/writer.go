@@ -272,7 +272,7 @@ func (w *writer) commit(ran []*call) {
 		c.done <- err
 	}
 	if err == nil && changed > 0 {
-		w.db.announce()
+		w.db.committed.Tell()
 		w.wal.wrote(changed)
 	}
 }
