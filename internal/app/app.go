@@ -37,7 +37,7 @@ type App struct {
 	kafka      *kafka.Journal // the same, where it is Kafka
 	node       node
 	holds      holdings
-	moved      *moved
+	changes    store.DB    // the state, for those who wait for what any node commits
 	feed       publication // for other programs; nil: there is none
 	setup      atomic.Pointer[setup]
 	office     *office
@@ -73,7 +73,7 @@ func open(ctx context.Context, c *config.Config, path string, log *slog.Logger) 
 	if err != nil {
 		return nil, err
 	}
-	a.moved = newMoved(a.db)
+	a.changes = a.seenByAll()
 	err = a.openFeed(c)
 	if err != nil {
 		return nil, err

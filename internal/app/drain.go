@@ -82,9 +82,9 @@ func (a *App) left(ctx context.Context) (n int64, err error) {
 
 // staff makes the parts that a correlator works with, but for doors and a pager that sends.
 func (a *App) staff(ctx context.Context, c *config.Config) error {
-	a.moved = newMoved(a.db)
 	a.node = node{id: rand.Int64N(1<<53-1) + 1, alone: c.Storage.Postgres == nil}
 	a.node.row = store.Node{ID: a.node.id, Name: "tocsin migrate"}
+	a.changes = a.seenByAll()
 	a.intake = newIntake(a.journal, a.clock, a.partitions, c.IsolateBy)
 	secret, err := a.secret(ctx)
 	if err != nil {

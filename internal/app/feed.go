@@ -35,7 +35,7 @@ func (a *App) openFeed(c *config.Config) error {
 	if c.Storage.Kafka == nil || c.Storage.Kafka.Feed == "" {
 		return nil
 	}
-	f, err := outward.New(a.moved, feedTopic{a.kafka, c.Storage.Kafka.Feed}, feedRecords(), outward.Options{Registry: a.registry, Log: a.log})
+	f, err := outward.New(a.changes, feedTopic{a.kafka, c.Storage.Kafka.Feed}, feedRecords(), outward.Options{Registry: a.registry, Log: a.log})
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"sync"
 	"time"
 
 	"tocsin"
@@ -18,39 +17,37 @@ const followEvery = 250 * time.Millisecond
 // moved is the state as those see it who wait for changes: it tells of those that other nodes commit, too.
 type moved struct {
 	store.DB
-	mu sync.Mutex
-	at chan struct{}
+	seen store.Signal
 }
 
-func newMoved(db store.DB) *moved { return &moved{DB: db, at: make(chan struct{})} }
+// Committed is closed, and replaced, when this node has seen that any has committed changes.
+func (m *moved) Committed() <-chan struct{} { return m.seen.Next() }
 
-// Committed is closed, and replaced, when any node has committed changes.
-func (m *moved) Committed() <-chan struct{} {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.at
-}
-
-func (m *moved) tell() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	close(m.at)
-	m.at = make(chan struct{})
+// seenByAll is the state for those who wait for changes: as it is, where nobody else can commit any.
+func (a *App) seenByAll() store.DB {
+	if a.node.alone {
+		return a.db
+	}
+	return &moved{DB: a.db}
 }
 
 // follow tells those who wait for changes on this node what is committed anywhere: the feeds, the correlators of our partitions
 // that somebody commanded something, and the pager that pages in its hands are not wanted any more. It ends with ctx.
 func (a *App) follow(ctx context.Context) error {
+	m, shared := a.changes.(*moved)
+	if !shared {
+		return nil // this node's own commits tell its feeds, its correlators and its pager themselves
+	}
 	at := map[int]int64{}
-	err := a.look(ctx, at, true)
+	_, err := a.look(ctx, at, true)
 	tick := time.NewTicker(followEvery)
 	defer tick.Stop()
-	if a.node.alone {
-		tick.Stop() // who else could commit anything
-	}
 	for failed := err != nil; ; {
 		committed := a.db.Committed()
-		err := a.look(ctx, at, false)
+		news, err := a.look(ctx, at, false)
+		if news {
+			m.seen.Tell()
+		}
 		if err != nil && ctx.Err() == nil && !failed {
 			a.log.Warn("what other nodes do is not seen", "error", err)
 		}
@@ -67,25 +64,18 @@ func (a *App) follow(ctx context.Context) error {
 // followAtOnce is how many changes are read in one go.
 const followAtOnce = 1000
 
-// look takes notice of what was committed behind at. The first look only finds out where things stand.
-func (a *App) look(ctx context.Context, at map[int]int64, first bool) error {
+// look takes notice of what was committed behind at, and says whether anything was. The first look only finds out where things stand.
+func (a *App) look(ctx context.Context, at map[int]int64, first bool) (news bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	if a.node.alone { // this node's own commits tell its correlator and its pager themselves
-		if !first {
-			a.moved.tell()
-		}
-		return nil
-	}
 	var parts []store.Part
-	err := a.db.View(ctx, func(tx *store.Tx) (err error) {
+	err = a.db.View(ctx, func(tx *store.Tx) (err error) {
 		parts, err = tx.Parts()
 		return err
 	})
 	if err != nil {
-		return err
+		return false, err
 	}
-	news := false
 	for _, p := range parts {
 		if p.Seq == at[p.Partition] {
 			continue
@@ -94,15 +84,12 @@ func (a *App) look(ctx context.Context, at map[int]int64, first bool) error {
 			news = true
 			err = a.catchUp(ctx, p.Partition, at[p.Partition], p.Seq)
 			if err != nil {
-				return err
+				return news, err
 			}
 		}
 		at[p.Partition] = p.Seq
 	}
-	if news {
-		a.moved.tell()
-	}
-	return nil
+	return news, nil
 }
 
 // catchUp acts on the changes of a partition between two seqs, as far as they concern this node.

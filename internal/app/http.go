@@ -24,7 +24,7 @@ func (a *App) serveHTTP(*config.Config) error {
 		return err
 	}
 	a.api, err = api.New(api.Options{
-		DB: a.moved, Desk: a.office, Receiver: receiver, Sources: a.sources,
+		DB: a.changes, Desk: a.office, Receiver: receiver, Sources: a.sources,
 		Tokens:    func() []api.Token { return a.setup.Load().tokens },
 		PublicURL: func() string { return a.setup.Load().public },
 		Callbacks: func() map[string]any { return a.setup.Load().callbacks },

@@ -21,9 +21,10 @@ type loaded struct {
 	fold   *journal.Fold
 }
 
-// load builds the correlator's memory of one partition from the rows, and from what repeats said since the last touches. seq is
-// that of the newest change that the rows contain: doors are open, and people command while they are read.
-func (a *App) load(ctx context.Context, part store.Part) (_ *loaded, err error) {
+// load builds the correlator's memory of one partition from the rows, and from what repeats said since the last touches; first is the
+// first offset that the journal has. The seq loaded is that of the newest change that the rows contain: doors are open, and people
+// command while they are read.
+func (a *App) load(ctx context.Context, part store.Part, first int64) (_ *loaded, err error) {
 	defer debug.SetGCPercent(debug.SetGCPercent(loadGC)) // almost all that a load allocates stays
 	var seq int64
 	s := correlate.Snapshot{
@@ -93,7 +94,7 @@ func (a *App) load(ctx context.Context, part store.Part) (_ *loaded, err error) 
 	if err != nil {
 		return nil, fmt.Errorf("load partition %d: %w", part.Partition, err)
 	}
-	return l, a.retouch(ctx, l, part)
+	return l, a.retouch(ctx, l, part, first)
 }
 
 // newest returns the seq of the newest change that the rows of part contain, and when the newest of the commands was given that
@@ -154,11 +155,7 @@ func (a *App) touches(ctx context.Context, partition int) (map[int64]store.Touch
 
 // retouch reads the records again that lie between the last touches and the offset to go on from. The last of them must be the one
 // that was applied last.
-func (a *App) retouch(ctx context.Context, l *loaded, part store.Part) error {
-	first, _, err := a.journal.Bounds(part.Partition)
-	if err != nil {
-		return err
-	}
+func (a *App) retouch(ctx context.Context, l *loaded, part store.Part, first int64) error {
 	from := max(min(part.TouchOffset, part.NextOffset-1), first)
 	if from >= part.NextOffset {
 		return nil

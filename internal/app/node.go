@@ -35,12 +35,9 @@ func (n *node) name() string { return n.row.Name + "-" + strconv.FormatInt(n.id,
 
 // nodeDetail is what a node says of itself to the others.
 type nodeDetail struct {
-	Journal    string        `json:"journal"`
-	State      string        `json:"state"`
-	Partitions []nodePart    `json:"partitions"`
-	Pages      int           `json:"pages"` // that it has in hand
-	Lag        int64         `json:"lag"`
-	Uptime     time.Duration `json:"-"`
+	Journal    string     `json:"journal"`
+	State      string     `json:"state"`
+	Partitions []nodePart `json:"partitions"`
 }
 
 // nodePart is one partition in a node's hands.
@@ -95,13 +92,13 @@ const pagesAfter = 10 * time.Second
 func (a *App) beat(ctx context.Context) error {
 	tick := time.NewTicker(beatEvery)
 	defer tick.Stop()
+	if a.node.alone {
+		tick.Stop() // nobody looks
+	}
 	failed := false
 	for {
 		select {
 		case <-tick.C:
-			if a.node.alone {
-				continue // nobody looks
-			}
 			err := a.renew(ctx, false)
 			if err != nil && ctx.Err() == nil && !failed {
 				a.log.Warn("this node could not say that it lives: others will take over what it does", "error", err)
@@ -165,7 +162,6 @@ func (a *App) detail() nodeDetail {
 			p.Alerts, p.Incidents = w.Firing()
 		}
 		p.Lag = a.behind(p.Partition, p.Offset)
-		d.Lag += p.Lag
 		d.Partitions = append(d.Partitions, p)
 	}
 	return d

@@ -124,11 +124,11 @@ func (a *App) work(ctx context.Context, c journal.Claim) error {
 	h := &holding{part: part}
 	a.holds.add(h)
 	defer a.holds.remove(h)
-	err = a.tail(part)
+	first, err := a.tail(part)
 	if err != nil {
 		return err
 	}
-	l, err := a.load(ctx, part)
+	l, err := a.load(ctx, part, first)
 	if err != nil {
 		return err
 	}
@@ -157,16 +157,16 @@ func (a *App) work(ctx context.Context, c journal.Claim) error {
 	return errors.Join(err, reader.Close())
 }
 
-// tail finds out whether the journal still has what the state has applied of it.
-func (a *App) tail(part store.Part) error {
-	_, next, err := a.journal.Bounds(part.Partition)
+// tail finds out whether the journal still has the end of what the state has applied of it, and the first offset that it has.
+func (a *App) tail(part store.Part) (first int64, err error) {
+	first, next, err := a.journal.Bounds(part.Partition)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if next < part.NextOffset {
-		return fmt.Errorf("partition %d of the journal ends before offset %d and %d were applied: %w", part.Partition, next, part.NextOffset, errForeign)
+		return 0, fmt.Errorf("partition %d of the journal ends before offset %d and %d were applied: %w", part.Partition, next, part.NextOffset, errForeign)
 	}
-	return nil
+	return first, nil
 }
 
 // stands finds out whether the record before part.NextOffset is the one that was applied last. rec is nil where it is gone.
