@@ -28,8 +28,10 @@ func crowdOf(t *testing.T, handler http.Handler, most int) (dial func() net.Conn
 	}
 	srv := newServer(handler, log, most)
 	ended := make(chan struct{})
-	go func() { defer close(ended); _ = srv.Serve(ln) }()
+	ready := counted{ln, make(chan struct{}, 1000)}
+	go func() { defer close(ended); _ = srv.Serve(ready) }()
 	t.Cleanup(func() { _ = srv.Close(); <-ended })
+	<-ready.asks
 	dial = func() net.Conn {
 		t.Helper()
 		c, err := net.Dial("tcp", ln.Addr().String())
@@ -37,6 +39,7 @@ func crowdOf(t *testing.T, handler http.Handler, most int) (dial func() net.Conn
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = c.Close() })
+		<-ready.asks                                          // the server knows this one: it waits for the next
 		err = c.SetDeadline(time.Now().Add(30 * time.Second)) // so that a failure is no hang
 		if err != nil {
 			t.Fatal(err)
@@ -44,6 +47,17 @@ func crowdOf(t *testing.T, handler http.Handler, most int) (dial func() net.Conn
 		return c
 	}
 	return dial, func() string { mu.Lock(); defer mu.Unlock(); return b.String() }
+}
+
+// counted tells of each time that a server waits for one more client.
+type counted struct {
+	net.Listener
+	asks chan struct{}
+}
+
+func (c counted) Accept() (net.Conn, error) {
+	c.asks <- struct{}{}
+	return c.Listener.Accept()
 }
 
 type writerFunc func([]byte) (int, error)

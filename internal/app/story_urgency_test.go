@@ -1,6 +1,7 @@
 package app
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -32,6 +33,31 @@ func TestAWarningIsMailedAndPagesBySMSOnceItIsCritical(t *testing.T) {
 	r.prometheus(warning.ends())
 	r.until("the end of the warning", func() bool { return r.detail(id).Open == 2 })
 	r.never("a repeat of the same urgency pages again", func() bool { return len(one.texts()) > 1 })
+}
+
+// One POST brings both: who is paged hears of it once, as urgent as it is, and one escalation runs.
+func TestAWarningThatComesWithItsCriticalIsPagedOnce(t *testing.T) {
+	r := newStory(t)
+	one := r.phone("one")
+	var both []am
+	for _, severity := range []string{"warning", "critical"} {
+		a := burning("alertname", "Lag", "service", "db-main", "instance", severity)
+		a.Labels["severity"] = severity
+		both = append(both, a)
+	}
+	r.prometheus(both...)
+	one.waits("CRIT db-main")
+	id := r.one().ID
+	r.never("anybody is paged twice by one way", func() bool {
+		by := map[string]int{}
+		for _, p := range r.detail(id).Pages {
+			by[p.Person+" "+p.Channel]++
+		}
+		return slices.Max(slices.Collect(maps.Values(by))) > 1 || len(one.texts()) > 1
+	})
+	if got := r.timers(r.number(id), 0); len(got) != 1 {
+		t.Errorf("%d timers run for its next step, want one: %+v", len(got), got)
+	}
 }
 
 func TestWhatIsOfUrgencyNoneIsShownAndNeverPages(t *testing.T) {

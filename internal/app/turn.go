@@ -138,7 +138,7 @@ func (t *turn) stop(a about, reason string) error {
 	return nil
 }
 
-// page starts the escalation of an incident from its first step; what was under way for it ends.
+// page starts the escalation of an incident from its first step; what was under way for it ends. For a fresh one nothing is.
 func (t *turn) page(i tocsin.Incident, l *line, fresh bool) error {
 	a := about{incident: i.ID}
 	if !fresh {
@@ -295,7 +295,7 @@ func (t *turn) effects(effects []correlate.Effect, w correlate.Writes) error {
 		majors[m.ID] = m
 	}
 	lines := make(map[about]*line, len(effects))
-	opened := map[int64]bool{}
+	fresh := map[int64]bool{} // incidents that opened in this turn, and were not paged in it
 	for _, e := range effects {
 		a := about{e.Incident, e.Major}
 		if e.Incident != 0 {
@@ -308,10 +308,15 @@ func (t *turn) effects(effects []correlate.Effect, w correlate.Writes) error {
 			t.changes = append(t.changes, l)
 		}
 		l.step(e)
-		opened[e.Incident] = opened[e.Incident] || e.Kind == correlate.Opened
-		err := t.effect(e, incidents[e.Incident], majors[e.Major], l, opened[e.Incident])
+		if e.Kind == correlate.Opened {
+			fresh[e.Incident] = true
+		}
+		err := t.effect(e, incidents[e.Incident], majors[e.Major], l, fresh[e.Incident])
 		if err != nil {
 			return err
+		}
+		if e.Kind == correlate.PageNow {
+			delete(fresh, e.Incident)
 		}
 	}
 	return nil
