@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"net/url"
@@ -23,8 +22,7 @@ type Nodes struct {
 // UnmarshalJSON reads the answer and keeps its text in Raw.
 func (n *Nodes) UnmarshalJSON(b []byte) error {
 	type plain Nodes
-	n.Raw = bytes.Clone(b)
-	return json.Unmarshal(b, (*plain)(n))
+	return readKeeping(b, (*plain)(n), &n.Raw)
 }
 
 // A Node is one process that works on the state.
@@ -85,8 +83,7 @@ type DeadLetter struct {
 // UnmarshalJSON reads a letter and keeps its text in Raw.
 func (d *DeadLetter) UnmarshalJSON(b []byte) error {
 	type plain DeadLetter
-	d.Raw = bytes.Clone(b)
-	return json.Unmarshal(b, (*plain)(d))
+	return readKeeping(b, (*plain)(d), &d.Raw)
 }
 
 // A DeadRecord is what can be read of a dead letter.
@@ -138,8 +135,7 @@ type Settled struct {
 // UnmarshalJSON reads the answer and keeps its text in Raw.
 func (s *Settled) UnmarshalJSON(b []byte) error {
 	type plain Settled
-	s.Raw = bytes.Clone(b)
-	return json.Unmarshal(b, (*plain)(s))
+	return readKeeping(b, (*plain)(s), &s.Raw)
 }
 
 func letterPath(partition int, offset int64) string {

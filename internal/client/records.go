@@ -9,6 +9,12 @@ import (
 // Words for states, severities and the like are texts here, not the server's own types: a newer server may know more of them.
 // Times are UTC, zero where there is none.
 
+// readKeeping reads b into v, which must be of a type without an UnmarshalJSON of its own, and keeps the text in raw.
+func readKeeping(b []byte, v any, raw *json.RawMessage) error {
+	*raw = bytes.Clone(b)
+	return json.Unmarshal(b, v)
+}
+
 // An Incident is one incident as the API shows it.
 type Incident struct {
 	ID         string            `json:"id"`
@@ -43,8 +49,7 @@ type Incident struct {
 // UnmarshalJSON reads an incident and keeps its text in Raw.
 func (i *Incident) UnmarshalJSON(b []byte) error {
 	type plain Incident
-	i.Raw = bytes.Clone(b)
-	return json.Unmarshal(b, (*plain)(i))
+	return readKeeping(b, (*plain)(i), &i.Raw)
 }
 
 // Alerts are the alerts of one incident. Where an incident stands in a list, the API says only how many there are.
@@ -120,8 +125,7 @@ type Major struct {
 // UnmarshalJSON reads a major and keeps its text in Raw.
 func (m *Major) UnmarshalJSON(b []byte) error {
 	type plain Major
-	m.Raw = bytes.Clone(b)
-	return json.Unmarshal(b, (*plain)(m))
+	return readKeeping(b, (*plain)(m), &m.Raw)
 }
 
 // Measures are counted over the open incidents of one scope.
@@ -155,8 +159,7 @@ type Page struct {
 // UnmarshalJSON reads a page and keeps its text in Raw.
 func (p *Page) UnmarshalJSON(b []byte) error {
 	type plain Page
-	p.Raw = bytes.Clone(b)
-	return json.Unmarshal(b, (*plain)(p))
+	return readKeeping(b, (*plain)(p), &p.Raw)
 }
 
 // OnCall is who is on call at one instant.
@@ -170,8 +173,7 @@ type OnCall struct {
 // UnmarshalJSON reads the answer and keeps its text in Raw.
 func (o *OnCall) UnmarshalJSON(b []byte) error {
 	type plain OnCall
-	o.Raw = bytes.Clone(b)
-	return json.Unmarshal(b, (*plain)(o))
+	return readKeeping(b, (*plain)(o), &o.Raw)
 }
 
 // A Duty is who carries the pager of one schedule.
@@ -196,8 +198,7 @@ type Schedule struct {
 // UnmarshalJSON reads the answer and keeps its text in Raw.
 func (s *Schedule) UnmarshalJSON(b []byte) error {
 	type plain Schedule
-	s.Raw = bytes.Clone(b)
-	return json.Unmarshal(b, (*plain)(s))
+	return readKeeping(b, (*plain)(s), &s.Raw)
 }
 
 // A Shift is one stretch of a schedule; nobody in it is a gap.
