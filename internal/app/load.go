@@ -171,8 +171,12 @@ func (a *App) retouch(ctx context.Context, l *loaded, part store.Part, first int
 		within, cancel := context.WithTimeout(ctx, rereadWait)
 		batch, err := rs.Next(within)
 		cancel()
-		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		late := errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil
+		if late && (a.kafka == nil || rs.passed >= part.NextOffset) {
 			return nil // what should be there is lost, and has been said so
+		}
+		if late {
+			return fmt.Errorf("read journal again up to offset %d: nothing came for %v: %w", part.NextOffset, rereadWait, err)
 		}
 		if err != nil {
 			return err
