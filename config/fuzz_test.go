@@ -38,6 +38,10 @@ func FuzzParse(f *testing.F) {
 		if !slices.IsSortedFunc(ps, func(a, b Problem) int { return a.Line - b.Line }) {
 			t.Errorf("problems out of order: %v", ps)
 		}
+		doors, why := parseDoors("tocsin.yaml", data, world)
+		if doors == nil && len(why) == 0 || c != nil && doors == nil {
+			t.Errorf("doors %v with problems %q, of a config %v", doors != nil, why, c != nil)
+		}
 		if c != nil {
 			c.NotInForce()
 		}

@@ -43,9 +43,13 @@ func readBounded(path string) ([]byte, error) {
 func Load(path string) (*Config, []Problem) {
 	data, err := readBounded(path)
 	if err != nil {
-		return nil, []Problem{{Place: Place{File: path}, Message: "the file cannot be read: " + cause(err), Hint: "name a file that exists and may be read"}}
+		return nil, []Problem{unreadable(path, err)}
 	}
 	return Parse(path, data, Machine())
+}
+
+func unreadable(path string, err error) Problem {
+	return Problem{Place: Place{File: path}, Message: "the file cannot be read: " + cause(err), Hint: "name a file that exists and may be read"}
 }
 
 // Parse reads the configuration data; name is what it is called in problems, and where relative paths begin.
@@ -67,6 +71,28 @@ func Parse(name string, data []byte, w World) (*Config, []Problem) {
 		return nil, r.problems
 	}
 	return c, r.problems
+}
+
+// LoadDoors reads no more of the configuration at path, and of all it includes, than who may come in by which secret: Access and Sources
+// are filled. Mistakes elsewhere in it do not matter, and a secret that cannot be read is "". The Config is nil, and the problems say
+// why, where no file or no YAML is there.
+func LoadDoors(path string) (*Config, []Problem) {
+	data, err := readBounded(path)
+	if err != nil {
+		return nil, []Problem{unreadable(path, err)}
+	}
+	return parseDoors(path, data, Machine())
+}
+
+func parseDoors(name string, data []byte, w World) (*Config, []Problem) {
+	r := &reader{world: w, secrets: map[string]Place{}, unread: map[string]bool{}}
+	root, ok := r.gather(name, data)
+	if !ok {
+		sortProblems(r.problems, r.files)
+		return nil, r.problems
+	}
+	s := r.section(root)
+	return &Config{Access: r.access(s.sub("access")), Sources: each(s, "sources", r.source)}, nil
 }
 
 // maxFiles bounds what includes may bring in.

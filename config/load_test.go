@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -177,6 +178,51 @@ func TestTheStarterLoadsWithoutAProblem(t *testing.T) {
 	}
 	if want := map[string][]string{SMS: {"sandbox"}, Voice: {"sandbox"}, Email: {"sandbox"}}; !cmp.Equal(c.Channels, want) {
 		t.Errorf("channels = %v, want %v", c.Channels, want)
+	}
+}
+
+func TestSecretsAreReadWhateverElseIsWrongWithTheFile(t *testing.T) {
+	const text = `
+include: [more.yaml]
+server: {listen: nowhere}
+access: {tokens: [{name: robot, role: king, token_env: ROBOT}, {name: robot, token: second, color: red}]}
+sources:
+  prometheus: {kind: alertmanager, token_file: secret, grants: [fly]}
+  pagerduty: {kind: pagerduty, keys: [{key: third}]}
+  lost: {kind: alertmanager, token_file: nowhere}
+rules: 7
+`
+	world := World{
+		Read: func(path string) ([]byte, error) {
+			switch path {
+			case "more.yaml":
+				return []byte("sources: {scripts: {kind: json, token: fourth}}"), nil
+			case "secret":
+				return []byte("first\n"), nil
+			}
+			return nil, errors.New("there is none")
+		},
+		Glob: func(p string) ([]string, error) { return []string{p}, nil },
+		Env:  func(name string) (string, bool) { return "of " + name, true },
+	}
+	if c, _ := Parse("tocsin.yaml", []byte(text), world); c != nil {
+		t.Fatal("a server would take it")
+	}
+	c, ps := parseDoors("tocsin.yaml", []byte(text), world)
+	if c == nil {
+		t.Fatalf("problems:\n%s", strings.Join(lines(ps), "\n"))
+	}
+	got := []string{
+		c.Access.Tokens[0].Token, c.Access.Tokens[1].Token, c.Sources["prometheus"].Token, c.Sources["pagerduty"].Keys[0].Key,
+		c.Sources["scripts"].Token, c.Sources["lost"].Token,
+	}
+	if want := []string{"of ROBOT", "second", "first", "third", "fourth", ""}; !slices.Equal(got, want) {
+		t.Errorf("secrets = %q, want %q", got, want)
+	}
+	for _, bad := range []string{"", "a: [", "- 1"} {
+		if c, ps := parseDoors("tocsin.yaml", []byte(bad), world); c != nil || len(ps) == 0 {
+			t.Errorf("secrets of %q = %+v, %v, want a problem", bad, c, ps)
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"tocsin/internal/app"
 	"tocsin/internal/client"
 )
 
@@ -53,7 +54,7 @@ func (c *connection) client() (*client.Client, error) {
 		return nil, err
 	}
 	if token == "" {
-		token, err = c.fromStarter("token", func(s starter) string { return s.robot() })
+		token, err = c.fromStarter("token", app.Keyring.Robot)
 		if err != nil {
 			return nil, err
 		}
@@ -95,11 +96,11 @@ func (c *connection) given(variables ...string) (string, error) {
 
 // fromStarter returns a secret of the starter set-up in the working directory, and says so; "" where there is none. It is
 // given to nobody but a server on this machine.
-func (c *connection) fromStarter(what string, pick func(starter) string) (string, error) {
+func (c *connection) fromStarter(what string, pick func(app.Keyring) string) (string, error) {
 	if !loopback(c.address()) {
 		return "", nil
 	}
-	s, there, err := readStarter(starterPath)
+	s, there, err := app.ReadKeyring(starterPath)
 	if err != nil {
 		return "", err
 	}

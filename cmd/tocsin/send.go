@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tocsin/internal/app"
 	"tocsin/internal/client"
 )
 
@@ -158,8 +159,8 @@ func (s *sending) secret() (string, error) {
 	if err != nil || token != "" {
 		return token, err
 	}
-	return s.fromStarter(s.door+" token", func(set starter) string {
-		return set.sender(s.door, s.source)
+	return s.fromStarter(s.door+" token", func(set app.Keyring) string {
+		return set.Sender(s.door, s.source)
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"tocsin/internal/app"
 	"tocsin/internal/client"
 )
 
@@ -172,15 +173,15 @@ func (s *storming) clients() (door, desk *client.Client, err error) {
 		source = s.w.env("TOCSIN_SOURCE_TOKEN")
 	}
 	if source == "" {
-		source, err = s.fromStarter("alertmanager token", func(set starter) string {
-			return set.sender(doorAlertmanager, "")
+		source, err = s.fromStarter("alertmanager token", func(set app.Keyring) string {
+			return set.Sender(doorAlertmanager, "")
 		})
 		if err != nil {
 			return nil, nil, err
 		}
 	}
 	if api == "" && s.wait > 0 {
-		api, err = s.fromStarter("token", func(set starter) string { return set.robot() })
+		api, err = s.fromStarter("token", app.Keyring.Robot)
 		if err != nil {
 			return nil, nil, err
 		}

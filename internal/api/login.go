@@ -93,7 +93,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
 	}
 	from := clientOf(r)
 	data := LoginData{Next: localPath(r.PostForm.Get("next"))}
-	if !s.tries.may(from) {
+	if !s.tries.begin(from) {
 		s.logins.WithLabelValues("limited").Inc()
 		w.Header().Set("Retry-After", "60")
 		data.Failed = "Too many tries from your address. Wait a minute, then try again."
@@ -102,8 +102,10 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
 	}
 	link, token := r.PostForm.Get("link"), strings.TrimSpace(r.PostForm.Get("token"))
 	secret, until, err := s.open(r, link, token)
+	if !errors.Is(err, errLogin) {
+		s.tries.forgive(from)
+	}
 	if errors.Is(err, errLogin) {
-		s.tries.failed(from)
 		s.logins.WithLabelValues("refused").Inc()
 		data.Failed = "This token is not known here."
 		if link != "" {
@@ -259,7 +261,7 @@ const (
 	triesKnown  = 10_000 // addresses that are remembered
 )
 
-// tries counts failed logins by where they come from.
+// tries counts failed logins, and those under way, by where they come from: many at once are no way around the limit.
 type tries struct {
 	now func() time.Time
 	mu  sync.Mutex
@@ -273,33 +275,43 @@ type tally struct {
 
 func newTries(now func() time.Time) *tries { return &tries{now: now, by: map[netip.Prefix]tally{}} }
 
-// may reports whether a login from there may be tried now.
-func (t *tries) may(from netip.Prefix) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	n := t.by[from]
-	return n.count < triesMost || t.now().Sub(n.since) >= triesWithin
-}
-
-// failed counts one that failed. When too many addresses fail, those of which the minute is over are forgotten, or all of them.
-func (t *tries) failed(from netip.Prefix) {
+// begin reports whether a login from there may be tried now, and counts it as one that fails until forgive says that it did not. When too
+// many addresses try, those of which the minute is over are forgotten, or all of them.
+func (t *tries) begin(from netip.Prefix) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.now()
-	n := t.by[from]
+	n, known := t.by[from]
 	if now.Sub(n.since) >= triesWithin {
 		n = tally{since: now}
 	}
+	if n.count >= triesMost {
+		return false
+	}
 	n.count++
-	if len(t.by) >= triesKnown {
+	if !known && len(t.by) >= triesKnown {
 		for k, v := range t.by {
 			if now.Sub(v.since) >= triesWithin {
 				delete(t.by, k)
 			}
 		}
 	}
-	if len(t.by) >= triesKnown {
+	if !known && len(t.by) >= triesKnown {
 		clear(t.by)
 	}
 	t.by[from] = n
+	return true
+}
+
+// forgive takes back one try, which did not fail.
+func (t *tries) forgive(from netip.Prefix) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := t.by[from]
+	n.count--
+	if n.count > 0 {
+		t.by[from] = n
+		return
+	}
+	delete(t.by, from)
 }

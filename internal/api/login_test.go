@@ -1,9 +1,14 @@
 package api
 
 import (
+	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -97,6 +102,76 @@ func TestFailedLoginsAreSlowedDown(t *testing.T) {
 	b.now = b.now.Add(time.Minute)
 	if got := b.form("/login", "token=robot-secret"); got.status != 303 {
 		t.Errorf("a minute later: %d", got.status)
+	}
+}
+
+func TestWhoGuessesKeepsNobodyElseOut(t *testing.T) {
+	b := newBench(t, nil)
+	from := func(address, token string) int {
+		r := httptest.NewRequest(http.MethodPost, "/login", strings.NewReader("token="+token))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.RemoteAddr = address
+		w := httptest.NewRecorder()
+		b.Handler().ServeHTTP(w, r)
+		return w.Code
+	}
+	var all sync.WaitGroup
+	var refused, limited atomic.Int64
+	for range 50 { // at once: that is no way around the limit
+		all.Go(func() {
+			switch from("192.0.2.1:1000", "guess") {
+			case http.StatusUnauthorized:
+				refused.Add(1)
+			case http.StatusTooManyRequests:
+				limited.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if refused.Load() != triesMost || limited.Load() != 50-triesMost {
+		t.Errorf("of 50 guesses at once %d were tried and %d put off, want %d and %d", refused.Load(), limited.Load(), triesMost, 50-triesMost)
+	}
+	for n := range 2 * triesMost {
+		from(fmt.Sprintf("[2001:db8::%x]:1000", n), "guess")
+	}
+	for address, want := range map[string]int{
+		"192.0.2.1:2000": 429, "[::ffff:192.0.2.1]:1": 429, "192.0.2.2:1000": 303, "[2001:db8::ffff]:1": 429, "[2001:db8:0:1::1]:1": 303,
+	} {
+		if got := from(address, "robot-secret"); got != want {
+			t.Errorf("a good token from %s: %d, want %d", address, got, want)
+		}
+	}
+	for range 3 * triesMost { // who may come in may do so as often as they like
+		if got := from("192.0.2.3:1000", "robot-secret"); got != 303 {
+			t.Fatalf("a good token: %d", got)
+		}
+	}
+}
+
+func TestGuessesFromEverywhereTakeBoundedMemory(t *testing.T) {
+	now := start
+	s := newTries(func() time.Time { return now })
+	at := func(n int) netip.Prefix {
+		return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}), 32)
+	}
+	for n := range 3 * triesKnown {
+		if !s.begin(at(n)) {
+			t.Fatalf("address %d may not try", n)
+		}
+		if len(s.by) > triesKnown {
+			t.Fatalf("%d addresses are remembered", len(s.by))
+		}
+	}
+	now = now.Add(triesWithin)
+	for n := range triesKnown {
+		s.begin(at(n))
+	}
+	last := at(triesKnown - 1)
+	for range triesMost {
+		s.begin(last)
+	}
+	if len(s.by) > triesKnown || s.begin(last) {
+		t.Errorf("%d addresses are remembered, or the last one was forgotten", len(s.by))
 	}
 }
 

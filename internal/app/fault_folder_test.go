@@ -129,6 +129,24 @@ func TestAFolderThatCannotBeWrittenIsRefusedAtTheStartByName(t *testing.T) {
 			p.noPanic()
 		})
 	}
+	t.Run("the folder is new, and somebody else's", func(t *testing.T) {
+		t.Parallel()
+		p := newPlant(t, killRules)
+		p.mkdata(t)
+		p.asNobody()
+		p.chmod(p.data(), 0o500)
+		said := p.refusesToStart()
+		if !strings.Contains(said, "storage.dir") || !strings.Contains(said, p.data()) || !strings.Contains(said, "permission denied") {
+			t.Errorf("it does not say which folder cannot be written, and why:\n%s", said)
+		}
+		p.chmod(p.data(), 0o700)
+		p.start()
+		p.mustFire(40, 0)
+		p.settle()
+		p.terminate()
+		p.audit()
+		p.noPanic()
+	})
 	t.Run("the folder cannot be made", func(t *testing.T) {
 		p := newPlant(t, killRules)
 		p.asNobody()

@@ -76,7 +76,10 @@ func (a *App) enlist(ctx context.Context, c *config.Config) error {
 			return err
 		}
 		_, err = tx.TakeBack(a.node.id, now.Add(time.Hour), now.Add(pagesAfter))
-		return err
+		if err != nil {
+			return err
+		}
+		return tx.ForgetNodes(now.Add(-forgetAfter)) // nothing else would: a node that is alone never renews its row
 	})
 	if err != nil {
 		return fmt.Errorf("join the nodes: %w", err)

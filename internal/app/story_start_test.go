@@ -59,22 +59,6 @@ func TestAStartThatCannotBeSaysWhy(t *testing.T) {
 			t.Errorf("it says %v, want the setting and the folder", err)
 		}
 	})
-	t.Run("a folder that is read-only", func(t *testing.T) {
-		r := newStory(t)
-		if os.Geteuid() == 0 {
-			t.Skip("SKIPPED: nothing is read-only for root")
-		}
-		dir := filepath.Join(r.dir, "locked")
-		err := os.Mkdir(dir, 0o500)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.edit(filepath.Join(r.dir, "data"), dir)
-		_, err = r.serve()
-		if err == nil || !strings.Contains(err.Error(), dir) {
-			t.Errorf("it says %v, want the folder", err)
-		}
-	})
 	t.Run("a database that is none", func(t *testing.T) {
 		r := newStory(t)
 		dir := filepath.Join(r.dir, "other")

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"slices"
@@ -55,6 +56,54 @@ func TestResolvedAlertsHaveEndedWhenTheyAreSent(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestASocketIsReadAsTheKernelWritesIt(t *testing.T) {
+	const rest = " 00000000:00000000 00:00000000 00000000     0        0 2633509 1 00000000af963385 100 0 0 10 0\n"
+	long := strings.Repeat("0", 24)
+	for name, tc := range map[string]struct {
+		line string
+		want socket
+		ok   bool
+	}{
+		"one that listens":             {"   0: 0100007F:1F90 00000000:0000 0A" + rest, socket{local: 8080, state: listening, inode: 2633509}, true},
+		"one that is connected":        {"   1: 0100007F:B13B 0100007F:1538 01" + rest, socket{45371, 5432, established, 2633509}, true},
+		"one of IPv6":                  {"   0: " + long + "01000000:B2A1 " + long + "00000000:0000 0A" + rest, socket{local: 45729, state: listening, inode: 2633509}, true},
+		"the head of the table":        {"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n", socket{}, false},
+		"a line that is cut":           {"   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000", socket{}, false},
+		"an address without a port":    {"   0: 0100007F 00000000:0000 0A" + rest, socket{}, false},
+		"a port over 65535":            {"   0: 0100007F:10000 00000000:0000 0A" + rest, socket{}, false},
+		"a state over 255":             {"   0: 0100007F:1F90 00000000:0000 10A" + rest, socket{}, false},
+		"an inode that is no number":   {"   0: 0100007F:1F90 00000000:0000 0A 0:0 00:0 0 0 0 inode", socket{}, false},
+		"nothing":                      {"", socket{}, false},
+		"a port that is no hex number": {"   0: 0100007F:xyz 00000000:0000 0A" + rest, socket{}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got, ok := parseSocket(tc.line); got != tc.want || ok != tc.ok {
+				t.Errorf("socket = %+v, %v, want %+v, %v", got, ok, tc.want, tc.ok)
+			}
+		})
+	}
+}
+
+// FuzzParseSocket: what is read is what the kernel would have written for it.
+func FuzzParseSocket(f *testing.F) {
+	f.Add("   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 2633509 1 00000000af963385 100 0 0 10 0")
+	f.Add("  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode")
+	f.Add("a :1 :2 3 b c d e f 4")
+	f.Fuzz(func(t *testing.T, line string) {
+		s, ok := parseSocket(line)
+		if !ok {
+			if s != (socket{}) {
+				t.Errorf("%q is no socket, and yet %+v", line, s)
+			}
+			return
+		}
+		again, ok := parseSocket(fmt.Sprintf("0: 00000000:%04X 00000000:%04X %02X 0:0 00:0 0 0 0 %d", s.local, s.remote, s.state, s.inode))
+		if !ok || again != s {
+			t.Errorf("%q is %+v, which is read again as %+v, %v", line, s, again, ok)
+		}
+	})
 }
 
 func TestNothingIsSentToAnotherMachine(t *testing.T) {

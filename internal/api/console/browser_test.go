@@ -2,6 +2,7 @@ package console_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -84,12 +85,10 @@ func becomes(t *testing.T, ctx context.Context, expression string) {
 	t.Fatalf("%s has not come true: %v; the page says %.2000q", expression, err, eval[string](t, ctx, "document.body.innerText"))
 }
 
-// TestScreenshots writes the pictures of docs/img: TOCSIN_SHOTS=$PWD/docs/img go test -run TestScreenshots ./internal/api/console
+// TestScreenshots takes the pictures of docs/img, and writes them there by
+// TOCSIN_SHOTS=$PWD/docs/img go test -run TestScreenshots ./internal/api/console
 func TestScreenshots(t *testing.T) {
-	dir := os.Getenv("TOCSIN_SHOTS")
-	if dir == "" {
-		t.Skip("TOCSIN_SHOTS names no folder to put screenshots into")
-	}
+	dir := cmp.Or(os.Getenv("TOCSIN_SHOTS"), t.TempDir())
 	s := open(t, as{"one", "manager"})
 	s.night(t)
 	for _, look := range []struct {
@@ -115,7 +114,42 @@ func TestScreenshots(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			looksRight(t, filepath.Join(dir, name+".png"), int(look.width), look.dark)
 		}
+	}
+}
+
+// looksRight checks the picture of a page: as wide as the window and at least as high, with something on it, by day or by night.
+func looksRight(t *testing.T, path string, width int, dark bool) {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	img, err := png.Decode(f)
+	if err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	size := img.Bounds().Size()
+	if size.X != width || size.Y < 800 || size.Y > 10_000 {
+		t.Errorf("%s is %d by %d, want %d by 800 or more", path, size.X, size.Y, width)
+	}
+	seen, bright := map[color.Color]bool{}, 0
+	for y := range size.Y {
+		for x := range size.X {
+			c := img.At(x, y)
+			seen[c] = true
+			if l, _, _, _ := color.GrayModel.Convert(c).RGBA(); l > 1<<15 {
+				bright++
+			}
+		}
+	}
+	if len(seen) < 16 {
+		t.Errorf("%s has %d colours: nothing is on it", path, len(seen))
+	}
+	if night := 2*bright < size.X*size.Y; night != dark {
+		t.Errorf("%s is dark: %v, want %v", path, night, dark)
 	}
 }
 

@@ -41,7 +41,7 @@ func TestJournal(t *testing.T) {
 				j := mustOpen(t, dir, o)
 				dirs[j] = dir
 				return j
-			}, journaltest.Options{Reopen: func(t *testing.T, j journal.Journal) journal.Journal {
+			}, journaltest.Options{Partitions: o.Partitions, Reopen: func(t *testing.T, j journal.Journal) journal.Journal {
 				err := j.Close()
 				if err != nil {
 					t.Fatal(err)
@@ -62,7 +62,7 @@ func TestJournalOnTheDouble(t *testing.T) {
 		j := mustOpen(t, "data", o)
 		files[j] = o.FS.(*journaltest.Files)
 		return j
-	}, journaltest.Options{Reopen: func(t *testing.T, j journal.Journal) journal.Journal {
+	}, journaltest.Options{Partitions: o.Partitions, Reopen: func(t *testing.T, j journal.Journal) journal.Journal {
 		o.FS = files[j].Kill() // without Close: a process that is killed
 		again := mustOpen(t, "data", o)
 		files[again] = o.FS.(*journaltest.Files)

@@ -24,6 +24,8 @@ type Options struct {
 	Resolution time.Duration
 	// Patience is how long something may take that ought to be quick; 0 means 10 s.
 	Patience time.Duration
+	// Partitions is how many the journals have that open makes; 0 means 1.
+	Partitions int
 }
 
 // suite is one run of the tests.
@@ -40,11 +42,26 @@ func Run(t *testing.T, open func(t *testing.T) journal.Journal, o Options) {
 	if o.Patience == 0 {
 		o.Patience = 10 * time.Second
 	}
+	o.Partitions = max(o.Partitions, 1)
 	s := suite{Options: o, open: open}
-	for _, tc := range []struct {
-		name string
-		test func(t *testing.T, j journal.Journal)
-	}{
+	for _, tc := range s.cases() {
+		t.Run(tc.name, func(t *testing.T) {
+			j := open(t)
+			t.Cleanup(func() { _ = j.Close() })
+			tc.test(t, j)
+		})
+	}
+}
+
+// A testCase is one thing that a journal must do.
+type testCase struct {
+	name string
+	test func(t *testing.T, j journal.Journal)
+}
+
+// cases are those that the implementation can be asked for.
+func (s suite) cases() []testCase {
+	all := []testCase{
 		{"an empty journal has nothing to read and begins where it ends", s.empty},
 		{"what is appended is read in order, whole, with contiguous offsets", s.order},
 		{"a reader begins at any offset that there is", s.anyOffset},
@@ -60,16 +77,15 @@ func Run(t *testing.T, open func(t *testing.T) journal.Journal, o Options) {
 		{"offsets beyond the end are refused", s.beyond},
 		{"a partition that is not there is refused", s.noPartition},
 		{"an offset is found by the time of its entry", s.offsetAt},
-		{"partitions do not see each other", s.partitions},
 		{"closing ends readers and appenders", s.closing},
-		{"what was acknowledged is there after reopening, and offsets go on", s.reopened},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			j := open(t)
-			t.Cleanup(func() { _ = j.Close() })
-			tc.test(t, j)
-		})
 	}
+	if s.Partitions > 1 {
+		all = append(all, testCase{"partitions do not see each other", s.partitions})
+	}
+	if s.Reopen != nil {
+		all = append(all, testCase{"what was acknowledged is there after reopening, and offsets go on", s.reopened})
+	}
+	return all
 }
 
 // Seed returns a source of random numbers whose seed is printed when t fails, and taken from TOCSIN_SEED where that is set.
@@ -421,6 +437,9 @@ func (s suite) beyond(t *testing.T, j journal.Journal) {
 }
 
 func (s suite) noPartition(t *testing.T, j journal.Journal) {
+	if got := j.Partitions(); got != s.Partitions {
+		t.Errorf("it has %d partitions, want %d, as the test's Options say", got, s.Partitions)
+	}
 	for _, n := range []int{-1, j.Partitions()} {
 		_, err := j.Append(s.ctx(t), n, journal.Entry{At: s.at(0), Payload: []byte("a")})
 		if err == nil {
@@ -458,9 +477,6 @@ func (s suite) offsetAt(t *testing.T, j journal.Journal) {
 }
 
 func (s suite) partitions(t *testing.T, j journal.Journal) {
-	if j.Partitions() < 2 {
-		t.Skip("this journal has one partition")
-	}
 	first, _ := s.bounds(t, j, 1)
 	s.fill(t, j, 0, 5)
 	if f, n := s.bounds(t, j, 1); f != first || n != first {
@@ -492,9 +508,6 @@ func (s suite) closing(t *testing.T, j journal.Journal) {
 }
 
 func (s suite) reopened(t *testing.T, j journal.Journal) {
-	if s.Reopen == nil {
-		t.Skip("this journal is not reopened by a test")
-	}
 	first, _ := s.bounds(t, j, 0)
 	var want []journal.Entry
 	for round := range 4 {

@@ -63,7 +63,7 @@ func open(t testing.TB, o Options) *Journal {
 
 func TestJournal(t *testing.T) {
 	journaltest.Run(t, func(t *testing.T) journal.Journal { return open(t, options(t, fake(t))) }, journaltest.Options{
-		Resolution: time.Millisecond,
+		Resolution: time.Millisecond, Partitions: 2,
 		Reopen: func(t *testing.T, j journal.Journal) journal.Journal {
 			err := j.Close()
 			if err != nil {

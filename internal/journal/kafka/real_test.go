@@ -33,7 +33,7 @@ func TestJournalOnRealKafka(t *testing.T) {
 	t.Parallel()
 	brokers := partstest.Address(t, "KAFKA_BROKERS")
 	journaltest.Run(t, func(t *testing.T) journal.Journal { return open(t, real(t, brokers)) }, journaltest.Options{
-		Resolution: time.Millisecond,
+		Resolution: time.Millisecond, Partitions: 2,
 		Reopen: func(t *testing.T, j journal.Journal) journal.Journal {
 			err := j.Close()
 			if err != nil {
