@@ -252,30 +252,20 @@ func (t *turn) nextWay(p tocsin.Page) error {
 
 // nextStep takes the step that waits for its time at once.
 func (t *turn) nextStep(a about, l *line, said string) error {
-	timers, err := t.tx.Timers(a.incident, a.major)
+	w, timer, err := t.pending(a)
 	if err != nil {
 		return err
 	}
-	for _, m := range timers {
-		if m.Kind != store.TimerStep {
-			continue
-		}
-		w, err := walkOf(m)
-		if err != nil {
-			return err
-		}
-		if w.Nag > 1 { // everybody was asked for help already: again when it is time
-			break
-		}
-		_, err = t.tx.DeleteTimer(m.ID)
-		if err != nil {
-			return err
-		}
-		l.paging([]string{said + ", and nobody else was reached: the next step at once"})
-		return t.walk(w, l)
+	if w == nil || w.Nag > 1 { // nobody is left, or everybody was asked for help already: again when it is time
+		l.paging([]string{said})
+		return nil
 	}
-	l.paging([]string{said})
-	return nil
+	_, err = t.tx.DeleteTimer(timer)
+	if err != nil {
+		return err
+	}
+	l.paging([]string{said + ", and nobody else was reached: the next step at once"})
+	return t.walk(*w, l)
 }
 
 // notifyBy tells a person something by a channel of our choice.

@@ -289,23 +289,17 @@ func (t *turn) closed(i tocsin.Incident, by string) error {
 
 // passOn takes the next step of the escalation at once.
 func (t *turn) passOn(before, i tocsin.Incident, l *line) error {
-	timers, err := t.tx.Timers(i.ID, 0)
+	a := about{incident: i.ID}
+	next, _, err := t.pending(a)
 	if err != nil {
 		return err
 	}
-	for _, m := range timers {
-		if m.Kind != store.TimerStep {
-			continue
-		}
-		w, err := walkOf(m)
+	if next != nil {
+		err = t.stop(a, "passed on")
 		if err != nil {
 			return err
 		}
-		err = t.stop(about{incident: i.ID}, "passed on")
-		if err != nil {
-			return err
-		}
-		return t.walk(w, l)
+		return t.walk(*next, l)
 	}
 	// Acknowledged before, so no step is pending: go on behind the one that was paged last.
 	pages, err := t.tx.Pages(store.PageFilter{Incident: i.ID, Limit: 100})
@@ -313,7 +307,7 @@ func (t *turn) passOn(before, i tocsin.Incident, l *line) error {
 		return err
 	}
 	pages = slices.DeleteFunc(pages, func(p tocsin.Page) bool { return p.Kind == tocsin.KindNotice || p.Step == paging.NagStep })
-	err = t.stop(about{incident: i.ID}, "passed on")
+	err = t.stop(a, "passed on")
 	if err != nil {
 		return err
 	}
@@ -443,7 +437,7 @@ func (t *turn) looking(m tocsin.Major, do string, l *line) error {
 		t.timers = append(t.timers, t.decideTimer(m))
 		return nil
 	}
-	timers, err := t.tx.Timers(0, m.ID)
+	next, _, err := t.pending(a)
 	if err != nil {
 		return err
 	}
@@ -460,14 +454,8 @@ func (t *turn) looking(m tocsin.Major, do string, l *line) error {
 		kind = tocsin.KindCandidate
 		t.timers = append(t.timers, t.decideTimer(m))
 	}
-	for _, next := range timers {
-		if next.Kind == store.TimerStep {
-			w, err := walkOf(next)
-			if err != nil {
-				return err
-			}
-			return t.walk(w, l)
-		}
+	if next != nil {
+		return t.walk(*next, l)
 	}
 	name, why := t.plan.Choose(m.Escalation, "", "")
 	l.paging([]string{why})

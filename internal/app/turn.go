@@ -91,6 +91,20 @@ func (l *line) paging(said []string) {
 	l.data.Paging = append(l.data.Paging, said[:min(room, len(said))]...)
 }
 
+// pending returns the walk about a whose next step waits for its time, and the id of its timer; nil: none does.
+func (t *turn) pending(a about) (w *paging.Walk, timer int64, err error) {
+	timers, err := t.tx.Timers(a.incident, a.major)
+	if err != nil {
+		return nil, 0, err
+	}
+	i := slices.IndexFunc(timers, func(m store.Timer) bool { return m.Kind == store.TimerStep })
+	if i < 0 {
+		return nil, 0, nil
+	}
+	next, err := walkOf(timers[i])
+	return &next, timers[i].ID, err
+}
+
 // walk starts or goes on with an escalation: pages for the people of one step, and a timer for the next.
 func (t *turn) walk(w paging.Walk, l *line) error {
 	err := t.reach()
