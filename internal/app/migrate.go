@@ -383,38 +383,32 @@ func (m *migration) close() error {
 
 // TakeBack makes a state that was moved elsewhere the one in use again, as it stood then, and returns where it was moved to.
 func TakeBack(ctx context.Context, path string, stderr io.Writer) (to string, err error) {
-	err = onState(ctx, path, stderr, func(a *App) error {
-		moved, err := migrate.TakeBack(ctx, a.db)
-		if err == nil {
-			to = moved.To
-		}
-		return err
-	})
-	return to, err
+	moved, err := onState(ctx, path, stderr, migrate.TakeBack)
+	if err != nil {
+		return "", err
+	}
+	return moved.To, nil
 }
 
 // Abandon gives up a migration to the storage of a configuration that is not finished, and returns where from it was.
 func Abandon(ctx context.Context, path string, stderr io.Writer) (from string, err error) {
-	err = onState(ctx, path, stderr, func(a *App) error {
-		mark, err := migrate.Abandon(ctx, a.db)
-		if err == nil {
-			from = mark.From
-		}
-		return err
-	})
-	return from, err
+	mark, err := onState(ctx, path, stderr, migrate.Abandon)
+	if err != nil {
+		return "", err
+	}
+	return mark.From, nil
 }
 
 // onState calls do with the state that a configuration names, while nobody works on it.
-func onState(ctx context.Context, path string, stderr io.Writer, do func(a *App) error) error {
+func onState[T any](ctx context.Context, path string, stderr io.Writer, do func(ctx context.Context, db store.DB) (T, error)) (out T, err error) {
 	c, err := readConfig(path, stderr)
 	if err != nil {
-		return err
+		return out, err
 	}
 	a := unserved(warnings(stderr))
 	err = a.openKept(ctx, c)
 	if err == nil {
-		err = do(a)
+		out, err = do(ctx, a.db)
 	}
-	return errors.Join(err, a.close())
+	return out, errors.Join(err, a.close())
 }

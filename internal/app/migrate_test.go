@@ -265,17 +265,18 @@ func ids(is []incidentJSON) (out []string) {
 // storedIncidents reads the rows while nobody serves them.
 func (r *rig) storedIncidents() (out []incidentJSON) {
 	r.t.Helper()
-	err := onState(r.t.Context(), r.config(), r.t.Output(), func(a *App) error {
-		return a.db.View(r.t.Context(), func(tx *store.Tx) error {
-			all, err := tx.Incidents(store.IncidentFilter{Limit: 1000})
-			for _, i := range all {
-				out = append(out, incidentJSON{ID: tocsin.IncidentID(i.ID)})
-			}
+	all, err := onState(r.t.Context(), r.config(), r.t.Output(), func(ctx context.Context, db store.DB) (all []tocsin.Incident, err error) {
+		err = db.View(ctx, func(tx *store.Tx) error {
+			all, err = tx.Incidents(store.IncidentFilter{Limit: 1000})
 			return err
 		})
+		return all, err
 	})
 	if err != nil {
 		r.t.Fatal(err)
+	}
+	for _, i := range all {
+		out = append(out, incidentJSON{ID: tocsin.IncidentID(i.ID)})
 	}
 	return out
 }

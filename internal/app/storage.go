@@ -2,14 +2,10 @@ package app
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"time"
 
@@ -87,30 +83,26 @@ func (a *App) openState(ctx context.Context, c *config.Config) error {
 // layout returns N, how many partitions the state has. It stands in the state since the first start, as do the labels that share
 // alerts out to them and the journal that its offsets are of: with another of them the state would be of something else.
 func (a *App) layout(ctx context.Context, c *config.Config) (n int, err error) {
-	want := 1
-	if c.Storage.Kafka != nil {
-		want = c.Storage.Kafka.Partitions
-	}
-	labels := slices.Sorted(slices.Values(c.IsolateBy))
-	list, err := json.Marshal(append([]string{}, labels...))
+	want := partitionsOf(c)
+	list, err := isolation(c)
 	if err != nil {
 		return 0, err
 	}
-	var have, isolated string
+	var isolated string
 	err = a.db.Update(ctx, store.Commands, func(tx *store.Tx) error {
-		have, err = tx.MetaOnce(store.MetaPartitions, strconv.Itoa(want))
+		_, err := tx.MetaOnce(store.MetaPartitions, strconv.Itoa(want))
 		if err != nil {
 			return err
 		}
-		n, err = strconv.Atoi(have)
-		if err != nil || n < 1 {
-			return fmt.Errorf("the state says that it has %q partitions", have)
+		n, err = tx.Partitions()
+		if err != nil {
+			return err
 		}
 		if n == 1 { // every domain is in the one partition: nothing has to move
-			isolated = string(list)
+			isolated = list
 			err = tx.SetMeta(store.MetaIsolateBy, isolated)
 		} else {
-			isolated, err = tx.MetaOnce(store.MetaIsolateBy, string(list))
+			isolated, err = tx.MetaOnce(store.MetaIsolateBy, list)
 		}
 		if err != nil {
 			return err
@@ -122,7 +114,7 @@ func (a *App) layout(ctx context.Context, c *config.Config) (n int, err error) {
 		return 0, fmt.Errorf("layout of the state: %w", err)
 	case n != want:
 		return 0, fmt.Errorf("the state has %d partitions and the configuration asks for %d: move it with tocsin migrate, or set storage.journal.kafka.partitions to %d", n, want, n)
-	case isolated != string(list):
+	case isolated != list:
 		return 0, fmt.Errorf("the state was made with isolate_by %s and the configuration says %s: move it with tocsin migrate, or set it back", isolated, list)
 	}
 	return n, nil
@@ -262,19 +254,7 @@ func kafkaOptions(k *config.Kafka) (kafka.Options, error) {
 	if k.TLS == nil {
 		return o, nil
 	}
-	o.TLS = &tls.Config{ServerName: k.TLS.ServerName, MinVersion: tls.VersionTLS12}
-	if k.TLS.CA != "" {
-		o.TLS.RootCAs = x509.NewCertPool()
-		if !o.TLS.RootCAs.AppendCertsFromPEM([]byte(k.TLS.CA)) {
-			return o, errors.New("tls.ca_file has no certificate in PEM")
-		}
-	}
-	if k.TLS.Cert != "" {
-		pair, err := tls.X509KeyPair([]byte(k.TLS.Cert), []byte(k.TLS.Key))
-		if err != nil {
-			return o, fmt.Errorf("tls: %w", err)
-		}
-		o.TLS.Certificates = []tls.Certificate{pair}
-	}
-	return o, nil
+	var err error
+	o.TLS, err = kafka.TLS(k.TLS.CA, k.TLS.Cert, k.TLS.Key, k.TLS.ServerName)
+	return o, err
 }
