@@ -115,7 +115,7 @@ func (a *App) own(ctx context.Context, c journal.Claim) error {
 	return err
 }
 
-func (a *App) work(ctx context.Context, c journal.Claim) error {
+func (a *App) work(ctx context.Context, c journal.Claim) (err error) {
 	began := time.Now()
 	part, err := a.claim(ctx, c)
 	if err != nil {
@@ -140,6 +140,7 @@ func (a *App) work(ctx context.Context, c journal.Claim) error {
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, reader.Close()) }()
 	o := correlate.WorkerOptions{Log: a.log, Aside: a.aside(part.Partition), LastWriter: uint64(part.LastWriter), LastSeq: uint64(part.LastSeq)} //nolint:gosec // as it was stored
 	if a.kafka != nil {
 		o.Copies = l.fold
@@ -154,7 +155,7 @@ func (a *App) work(ctx context.Context, c journal.Claim) error {
 	if errors.Is(err, correlate.ErrLost) {
 		return fmt.Errorf("%w: %w", store.ErrFenced, err)
 	}
-	return errors.Join(err, reader.Close())
+	return err
 }
 
 // tail finds out whether the journal still has the end of what the state has applied of it, and the first offset that it has.
