@@ -38,13 +38,13 @@ func (a *App) follow(ctx context.Context) error {
 	if !shared {
 		return nil // this node's own commits tell its feeds, its correlators and its pager themselves
 	}
-	at := map[int]int64{}
-	_, err := a.look(ctx, at, true)
 	tick := time.NewTicker(followEvery)
 	defer tick.Stop()
-	for failed := err != nil; ; {
+	at := map[int]int64{}
+	for first, failed := true, false; ; {
 		committed := a.db.Committed()
-		news, err := a.look(ctx, at, false)
+		news, err := a.look(ctx, at, first)
+		first = first && err != nil
 		if news {
 			m.seen.Tell()
 		}
