@@ -126,7 +126,7 @@ func (a *App) secret(ctx context.Context) ([]byte, error) {
 	var kept string
 	err := a.db.Update(ctx, store.Commands, func(tx *store.Tx) error {
 		var err error
-		kept, err = tx.MetaOnce("signing key", hex.EncodeToString(fresh))
+		kept, err = tx.MetaOnce(store.MetaSigningKey, hex.EncodeToString(fresh))
 		return err
 	})
 	if err != nil {

@@ -45,7 +45,7 @@ func TestAStateMovesToAnotherDatabaseAndToMorePartitions(t *testing.T) {
 	if got := r.Target["alert"].Rows; got != int64(small.incidents*small.alerts) {
 		t.Errorf("%d alerts were counted, want %d", got, small.incidents*small.alerts)
 	}
-	wantMeta(t, to, map[string]string{store.MetaJournal: "the new journal", store.MetaPartitions: "12", store.MetaIsolateBy: `["customer"]`, "signing key": "00ff"})
+	wantMeta(t, to, map[string]string{store.MetaJournal: "the new journal", store.MetaPartitions: "12", store.MetaIsolateBy: `["customer"]`, store.MetaSigningKey: "00ff"})
 	held := 0
 	view(t, to, func(tx *store.Tx) error {
 		for p := range 12 {

@@ -177,7 +177,7 @@ func fillPaging(tx *store.Tx, partition int, incident int64, n int) error {
 func fillRest(tx *store.Tx, partitions int) error {
 	errs := []error{
 		tx.SetMeta(store.MetaPartitions, fmt.Sprint(partitions)), tx.SetMeta(store.MetaIsolateBy, `["customer"]`), tx.SetMeta(store.MetaJournal, "the old journal"),
-		tx.SetMeta("signing key", "00ff"), tx.SetMeta("published rules abc", "1"), tx.PutRules("abc", []byte("{}")),
+		tx.SetMeta(store.MetaSigningKey, "00ff"), tx.SetMeta("published rules abc", "1"), tx.PutRules("abc", []byte("{}")),
 		tx.AddLoginLink("h1", "one", at), tx.AddSession(store.Session{Hash: "h2", Person: "one", Since: at, Expires: at}),
 		tx.BuryDead(store.DeadLetter{Partition: 0, Offset: 7, At: at, Reason: "no record", Payload: []byte{0, 1}, Tries: 1}),
 		tx.PutNode(store.Node{ID: 1, Name: "one", StartedAt: at, SeenAt: at, Detail: []byte("{}")}),

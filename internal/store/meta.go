@@ -8,13 +8,12 @@ import (
 
 // Names of what the installation knows of itself.
 const (
-	MetaInstallation = "installation" // its id
-	MetaPartitions   = "partitions"   // N, in digits
-	MetaIsolateBy    = "isolate_by"   // the labels, a JSON list
-	MetaJournal      = "journal"      // which one the offsets are of, in words
-	MetaSigningKey   = "signing_key"  // for links and sessions, hex
-	MetaMigration    = "migration"    // what tocsin migrate is doing with this state, JSON; not there: nothing
-	MetaMoved        = "moved"        // where tocsin migrate has moved this state to, JSON; not there: it is the one in use
+	MetaPartitions = "partitions"  // N, in digits
+	MetaIsolateBy  = "isolate_by"  // the labels, a JSON list
+	MetaJournal    = "journal"     // which one the offsets are of, in words
+	MetaSigningKey = "signing key" // for links and sessions, hex
+	MetaMigration  = "migration"   // what tocsin migrate is doing with this state, JSON; not there: nothing
+	MetaMoved      = "moved"       // where tocsin migrate has moved this state to, JSON; not there: it is the one in use
 )
 
 // Meta returns what is kept under name; ErrNotFound where nothing is.
