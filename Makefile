@@ -16,7 +16,7 @@ fuzz: ; FUZZTIME=$(FUZZTIME) bash .ci/fuzz
 bench: ; go run ./internal/bench
 figures: bench
 killloop: ; TOCSIN_FULL=1 go test ./internal/app -run TestKill -count=1 -timeout 60m -v
-fleet: ; TOCSIN_FULL=1 go test ./internal/app -run TestFleet -count=1 -timeout 60m -v # DATABASE_URL, KAFKA_BROKERS: of make parts-up
+fleet: ; TOCSIN_FULL=1 go test ./internal/app -run TestFleet -count=1 -timeout 90m -v # DATABASE_URL, KAFKA_BROKERS: of make parts-up
 crashclones: ; TOCSIN_FULL=1 go test ./internal/journal/disk -run "PowerCut|AnyByte" -count=1 -timeout 30m -v
 
 parts-up: ; bash parts/all.sh up

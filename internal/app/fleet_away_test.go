@@ -1,3 +1,5 @@
+//go:build !race
+
 package app
 
 import (
@@ -106,6 +108,7 @@ func (f *fleet) acks() int {
 
 // D1: the database is killed and comes back. The doors go on taking alerts all the while.
 func TestFleetWhoseDatabaseIsKilledGoesOnTakingAlerts(t *testing.T) {
+	together(t)
 	seed := seedOf(t)
 	kills, away := 1, 4*time.Second
 	if full() {
@@ -143,11 +146,12 @@ func TestFleetWhoseDatabaseIsKilledGoesOnTakingAlerts(t *testing.T) {
 
 // K1: the only broker is killed and comes back. No door takes what it cannot keep, and people can act meanwhile.
 func TestFleetWhoseBrokerIsKilledRefusesAlertsAndLetsPeopleAct(t *testing.T) {
-	if !full() {
-		t.Skip("it takes a minute: make fleet")
-	}
+	together(t)
 	seed := seedOf(t)
-	const kills = 5
+	kills := 1
+	if full() {
+		kills = 5
+	}
 	k := partstest.StartKafka(t, 1)
 	f := newFleet(t, 2, &manyNodes{brokers: k.Brokers, topic: "fleet-" + uuid.NewString(), dsn: partstest.Database(t)}, killRules)
 	f.many.direct = f.many.dsn
@@ -176,6 +180,7 @@ func TestFleetWhoseBrokerIsKilledRefusesAlertsAndLetsPeopleAct(t *testing.T) {
 
 // K3: the topic is deleted and made anew while the nodes run. Its records are of another life: none is applied, and it is said.
 func TestFleetWhoseTopicIsMadeAnewAppliesNothingOfIt(t *testing.T) {
+	together(t)
 	seed := seedOf(t)
 	f := newFleet(t, 2, sharedStorage(t), killRules)
 	f.start()

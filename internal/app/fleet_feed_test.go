@@ -1,3 +1,5 @@
+//go:build !race
+
 package app
 
 import (
@@ -11,6 +13,7 @@ import (
 
 // Two nodes, two consoles: who looks at one sees what was answered at the other.
 func TestFleetShowsAnAcknowledgementBySMSAtEveryNode(t *testing.T) {
+	together(t)
 	f := newFleet(t, 2, sharedStorage(t), killRules)
 	f.start()
 	f.until("every partition is worked on", 60*time.Second, f.working)

@@ -1,3 +1,5 @@
+//go:build !race
+
 package app
 
 import (
@@ -11,6 +13,7 @@ const quit = syscall.SIGQUIT
 
 // H3: three nodes under load, and one after the other is killed and comes back. Whoever lives takes what the dead one had.
 func TestFleetWhoseNodesAreKilledLosesNothingAndDoesNothingTwice(t *testing.T) {
+	together(t)
 	seed := seedOf(t)
 	kills, every := 4, 2*time.Second
 	if full() {

@@ -1,4 +1,4 @@
-//go:build unix
+//go:build unix && !race
 
 package app
 
@@ -51,6 +51,7 @@ func (f *fleet) worker(r *rand.Rand) *plant {
 
 // C16 and K7: a node sleeps for longer than its session lasts. What it does when it wakes is refused, and counted.
 func TestFleetWhoseNodeSleptWritesAndSendsNothingFromItsOldClaim(t *testing.T) {
+	together(t)
 	seed := seedOf(t)
 	sleeps, longer := 1, time.Duration(0)
 	if full() {
@@ -86,6 +87,7 @@ func TestFleetWhoseNodeSleptWritesAndSendsNothingFromItsOldClaim(t *testing.T) {
 
 // H4: one node after the other is ended and started again, as for an upgrade.
 func TestFleetThatIsRestartedNodeByNodeSendsNothingTwice(t *testing.T) {
+	together(t)
 	seed := seedOf(t)
 	rounds := 1
 	if full() {
