@@ -132,7 +132,7 @@ func numbers[S ~uint8](states []S) []int64 {
 // Codes returns the codes of a partition's class (those that leave the partition's number when they are divided by how many partitions
 // there are) that may not be given at the time now, with when the incident or major that has it ended; the zero time where it is open.
 // Those that ended longer ago than seven days are free again. Whoever has a code may be of another partition, since there were more
-// or fewer of them once.
+// or fewer of them once: then the time is zero, too, because that one may open again and nobody would tell this partition.
 func (t *Tx) Codes(partition int, now time.Time) (map[int]time.Time, error) {
 	n, err := t.Partitions()
 	if err != nil {
@@ -141,8 +141,8 @@ func (t *Tx) Codes(partition int, now time.Time) (map[int]time.Time, error) {
 	codes := make(map[int]time.Time)
 	since := micros(now.Add(-codeRest))
 	for _, query := range [...]string{
-		"SELECT code, resolved_at FROM incident WHERE resolved_at > $2 AND resolved_at > 0 AND state > 2 AND code > 0 AND code % $3 = $1",
-		`SELECT code, CASE WHEN resolved_at > decided_at THEN resolved_at ELSE decided_at END FROM major
+		"SELECT code, CASE WHEN partition = $1 THEN resolved_at ELSE 0 END FROM incident WHERE resolved_at > $2 AND resolved_at > 0 AND state > 2 AND code > 0 AND code % $3 = $1",
+		`SELECT code, CASE WHEN partition <> $1 THEN 0 WHEN resolved_at > decided_at THEN resolved_at ELSE decided_at END FROM major
 			WHERE code > 0 AND code % $3 = $1 AND state NOT IN (1, 2) AND (resolved_at > $2 OR decided_at > $2)`,
 		"SELECT code, 0 FROM incident WHERE state IN (1, 2) AND code > 0 AND code % $3 = $1 AND $2 > 0",
 		"SELECT code, 0 FROM major WHERE state IN (1, 2) AND code > 0 AND code % $3 = $1 AND $2 > 0",
@@ -151,7 +151,11 @@ func (t *Tx) Codes(partition int, now time.Time) (map[int]time.Time, error) {
 			if err != nil {
 				return nil, fmt.Errorf("read codes: %w", err)
 			}
-			codes[int(r.Int(0))] = r.Time(1) // open ones come last and win
+			code, ended := int(r.Int(0)), r.Time(1)
+			if was, known := codes[code]; known && (was.IsZero() || !ended.IsZero() && ended.Before(was)) {
+				continue // it is in use, or rests longer
+			}
+			codes[code] = ended
 		}
 	}
 	return codes, nil

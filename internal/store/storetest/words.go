@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -62,6 +63,26 @@ func codes(t *testing.T, open Opener) {
 		equal(t, "majors since", since, []tocsin.Major{candidate, rejected})
 		return err
 	})
+	ended := with(7, 25, tocsin.Settled, at.Add(-day))
+	ended.Partition = 1
+	b.update(func(tx *store.Tx) error { return tx.PutIncidents([]tocsin.Incident{ended}) })
+	var open0 time.Time
+	for n, classes := range map[int][]map[int]time.Time{
+		1: {{17: open0, 18: recent.ResolvedAt, 20: open0, 21: open0, 22: rejected.DecidedAt, 25: open0}},
+		3: {{18: recent.ResolvedAt, 21: open0}, {22: open0, 25: ended.ResolvedAt}, {17: open0, 20: open0}}, // 22 is of partition 0
+	} {
+		b.update(func(tx *store.Tx) error { return tx.SetMeta(store.MetaPartitions, strconv.Itoa(n)) })
+		b.view(func(tx *store.Tx) error {
+			for p, want := range classes {
+				got, err := tx.Codes(p, at)
+				if err != nil {
+					return err
+				}
+				equal(t, fmt.Sprintf("codes of partition %d of %d", p, n), got, want)
+			}
+			return nil
+		})
+	}
 }
 
 func history(t *testing.T, open Opener) {
