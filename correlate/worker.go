@@ -27,7 +27,8 @@ type Log interface {
 type Book interface {
 	// Commit writes b: its rows, and its touches. Commands that were committed after b.Seq come back instead, with nothing
 	// written: the worker must absorb them first. It returns the seq of the newest change. After an error whose outcome is not
-	// known it is called with the same b again, and then must find out.
+	// known it is called with the same b again, and then must find out. ErrRefused and ErrLost say that no retry can help; after any
+	// other error it is called again, for as long as it takes.
 	Commit(ctx context.Context, b Batch) (seq int64, commands []tocsin.Change, err error)
 	// Commands returns the commands committed after seq, and the seq of the newest change.
 	Commands(ctx context.Context, seq int64) (newest int64, commands []tocsin.Change, err error)
@@ -62,7 +63,8 @@ type WorkerOptions struct {
 	Copies      Copies        // nil: the journal makes no copies
 	LastWriter  uint64        // of the record before the one to begin with, and its number
 	LastSeq     uint64
-	// Aside is told of a record that made Apply panic so many times and is passed over for it; nil: it is only logged and counted.
+	// Aside is told of a record that so many times made Apply panic, or the book refuse, and is passed over for it; nil: it is only
+	// logged and counted.
 	Aside func(r Record, tries int, cause error)
 	Log   *slog.Logger // nil: discard
 }
@@ -88,6 +90,7 @@ type Worker struct {
 		offset int64
 		tries  int
 	}
+	suspect  int64                          // a record before this offset is refused; 0: none is known to be
 	applyOne func(*Domain, Record) []Effect // Apply, but for tests of what happens when it fails
 
 	applied atomic.Int64 // events
@@ -164,15 +167,15 @@ func (w *Worker) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return w.stop(ctx)
 		}
-		if err != nil && ctx.Err() == nil {
-			return err
-		}
 		w.observe()
-		if w.pending >= w.o.FlushEvents || time.Since(w.flushed) >= w.o.FlushEvery {
+		if err == nil && (w.pending >= w.o.FlushEvents || time.Since(w.flushed) >= w.o.FlushEvery) {
 			err = w.flush(ctx)
-			if err != nil && ctx.Err() == nil {
-				return err
-			}
+		}
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return nil // nothing more is written: what failed is not applied, and counts as seen here already
+		case err != nil:
+			return err
 		}
 		timer.Reset(w.wait())
 	}
@@ -286,12 +289,12 @@ func (w *Worker) apply(ctx context.Context, records []Record) error {
 		records = records[1:] // the offset in the state wins
 	}
 	w.fold(records)
-	for rest := records; len(rest) > 0; {
-		done, err := w.some(ctx, rest)
+	for left := records; len(left) > 0; {
+		done, err := w.some(ctx, left)
 		if err != nil {
 			return err
 		}
-		rest = rest[done:]
+		left = left[done:]
 	}
 	if !w.ticked.IsZero() && slices.ContainsFunc(records, isTick) {
 		w.ticked = time.Time{}
@@ -312,8 +315,9 @@ func (w *Worker) fold(records []Record) {
 	}
 }
 
-// commit makes durable what was applied. behind: it was rolled back because of commands, which have been absorbed now.
-func (w *Worker) commit(ctx context.Context, effects []Effect) (behind bool, err error) {
+// commit makes durable what was applied. behind: it was rolled back because of commands, which have been absorbed now. With wait a
+// refusal is waited out as any other failure is.
+func (w *Worker) commit(ctx context.Context, effects []Effect, wait bool) (behind bool, err error) {
 	if !w.d.Dirty() {
 		w.d.Commit()
 		return false, nil
@@ -321,7 +325,7 @@ func (w *Worker) commit(ctx context.Context, effects []Effect) (behind bool, err
 	b := Batch{
 		Next: w.d.offset, Seq: w.seq, Rules: w.d.RulesHash(), Writes: w.d.Writes(), Effects: effects, LastWriter: w.last.writer, LastSeq: w.last.seq,
 	}
-	seq, commands, err := w.try(ctx, b)
+	seq, commands, err := w.try(ctx, b, wait)
 	if err != nil {
 		w.d.Rollback()
 		return false, fmt.Errorf("correlate: partition %d before offset %d: %w", w.d.partition, b.Next, err)
@@ -339,22 +343,40 @@ func (w *Worker) commit(ctx context.Context, effects []Effect) (behind bool, err
 // ErrLost is what a Book's error is when no retry can help: another owner has the partition.
 var ErrLost = errors.New("the partition has another owner")
 
-// try commits b, again and again while the database refuses for a reason that may pass.
-func (w *Worker) try(ctx context.Context, b Batch) (seq int64, commands []tocsin.Change, err error) {
+// ErrRefused is what a Book's error is when it will never take this batch: a record in it is at fault, not the database.
+var ErrRefused = errors.New("refused for good")
+
+// try commits b, again and again while the database fails for a reason that may pass; with wait, whatever the reason is.
+func (w *Worker) try(ctx context.Context, b Batch, wait bool) (seq int64, commands []tocsin.Change, err error) {
 	late, cancel := longer(ctx, stopFor)
 	defer cancel()
-	for wait := 10 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+	for pause := tryFirst; ; pause = min(2*pause, tryMost) {
 		seq, commands, err = w.book.Commit(late, b)
 		w.unsure = err != nil
-		if err == nil || errors.Is(err, ErrLost) || ctx.Err() != nil {
+		if err == nil || errors.Is(err, ErrLost) || errors.Is(err, ErrRefused) && !wait || ctx.Err() != nil {
 			return seq, commands, err
 		}
-		w.o.Log.Error("batch was not committed, and will be tried again", "offset", b.Next, "error", err, "wait", wait)
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return 0, nil, ctx.Err()
+		w.o.Log.Error("batch was not committed, and will be tried again", "offset", b.Next, "error", err, "wait", pause)
+		err = rest(ctx, pause)
+		if err != nil {
+			return 0, nil, err
 		}
+	}
+}
+
+// How long is waited before a batch is tried again: twice as long each time.
+const (
+	tryFirst = 10 * time.Millisecond
+	tryMost  = 2 * time.Second
+)
+
+// rest waits, unless ctx ends before.
+func rest(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -410,7 +432,7 @@ func (w *Worker) flush(ctx context.Context) error {
 		b.Fold = w.o.Copies.Append(nil)
 	}
 	for {
-		seq, commands, err := w.try(ctx, b)
+		seq, commands, err := w.try(ctx, b, true) // no record is to blame for touches
 		if err != nil {
 			return fmt.Errorf("correlate: partition %d: touches: %w", w.d.partition, err)
 		}

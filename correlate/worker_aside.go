@@ -2,11 +2,12 @@ package correlate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 )
 
-// maxTries is how often a record is applied that makes Apply panic, before it is set aside.
+// maxTries is how often a record is applied that makes Apply panic or that the book refuses, before it is set aside.
 const maxTries = 3
 
 // attempt applies records in order. Where one of them panics, bad is its place and cause says why; nothing is undone yet.
@@ -22,43 +23,95 @@ func (w *Worker) attempt(records []Record) (effects []Effect, bad int, cause err
 	return effects, bad, nil
 }
 
-// some applies and commits records, and returns how many: all of them, unless there is one that cannot be applied. Then it is
-// those before that one, or that one alone, emptied once it has been tried often enough. So one bad record holds up its partition for as
-// long as it takes to panic three times, and those around it count as if it had not been there.
+// some applies and commits records, and returns how many: all of them, unless there is one that cannot be applied, or that the book
+// will never take. Then it is those before that one, or that one alone, emptied once it has been tried often enough. So one bad record
+// holds up its partition for as long as it takes to fail three times, and those around it count as if it had not been there.
 func (w *Worker) some(ctx context.Context, records []Record) (done int, err error) {
+	records = w.halve(records)
 	aside := false
 	for {
-		effects, bad, cause := w.attempt(records)
-		if cause != nil {
-			w.d.Rollback()
-			if w.bad.offset != records[bad].Offset {
-				w.bad.offset, w.bad.tries = records[bad].Offset, 0
-			}
-			w.bad.tries++
-		}
-		switch {
-		case cause != nil && bad > 0:
-			records = records[:bad]
-			continue
-		case cause != nil && aside:
-			return 0, fmt.Errorf("correlate: partition %d: record %d cannot even be passed over: %w", w.d.partition, records[0].Offset, cause)
-		case cause != nil && w.bad.tries >= maxTries:
-			aside = true
-			records = []Record{w.setAside(records[0], cause)}
-			continue
-		case cause != nil:
-			continue
-		}
-		last := records[len(records)-1]
-		w.last.writer, w.last.seq = last.Writer, last.Seq
-		behind, err := w.commit(ctx, effects)
+		bad, cause, err := w.once(ctx, records, aside)
 		if err != nil {
 			return 0, err
 		}
-		if !behind {
-			break
+		switch {
+		case cause == nil:
+			w.count(records, aside)
+			return len(records), nil
+		case bad > 0:
+			records = records[:bad]
+		case aside:
+			return 0, fmt.Errorf("correlate: partition %d: record %d cannot even be passed over: %w", w.d.partition, records[0].Offset, cause)
+		case w.bad.tries >= maxTries:
+			aside = true
+			if !isTick(records[0]) {
+				records = []Record{w.setAside(records[0], cause)}
+			}
 		}
 	}
+}
+
+// once applies records and commits them. Where that cannot be, cause says why, nothing is left of it, and bad is how many records are to
+// be tried without the rest: none, when the first is at fault. With aside a refusal is waited out: it is time's doing then, and not the record's.
+func (w *Worker) once(ctx context.Context, records []Record, aside bool) (bad int, cause, err error) {
+	for behind := true; behind; {
+		var effects []Effect
+		effects, bad, cause = w.attempt(records)
+		if cause != nil {
+			w.d.Rollback()
+			w.failed(records[bad])
+			return bad, cause, nil
+		}
+		last := records[len(records)-1]
+		w.last.writer, w.last.seq = last.Writer, last.Seq
+		behind, err = w.commit(ctx, effects, aside)
+		if errors.Is(err, ErrRefused) {
+			return w.refused(ctx, records, err)
+		}
+		if err != nil {
+			return 0, nil, err
+		}
+	}
+	return 0, nil, nil
+}
+
+// refused notes that the book will never take records as they are. Which of them is at fault is found by halves.
+func (w *Worker) refused(ctx context.Context, records []Record, cause error) (bad int, _, err error) {
+	n := len(records)
+	w.suspect = records[n-1].Offset + 1
+	if n > 1 {
+		return n / 2, cause, nil
+	}
+	w.failed(records[0])
+	w.o.Log.Warn("record was refused", "partition", w.d.partition, "offset", records[0].Offset, "try", w.bad.tries, "error", cause)
+	if w.bad.tries < maxTries {
+		err = rest(ctx, tryFirst<<w.bad.tries)
+	}
+	return 0, cause, err
+}
+
+// halve returns as many of the first records as are tried at once: while one of them is known to be refused, half of those it is among.
+func (w *Worker) halve(records []Record) []Record {
+	among := 0
+	for among < len(records) && records[among].Offset < w.suspect {
+		among++
+	}
+	if among == 0 {
+		return records
+	}
+	return records[:max(among/2, 1)]
+}
+
+// failed counts how often r could not be applied.
+func (w *Worker) failed(r Record) {
+	if w.bad.offset != r.Offset {
+		w.bad.offset, w.bad.tries = r.Offset, 0
+	}
+	w.bad.tries++
+}
+
+// count takes notice of records that were committed.
+func (w *Worker) count(records []Record, aside bool) {
 	events := 0
 	for _, r := range records {
 		events += len(r.Events)
@@ -68,7 +121,6 @@ func (w *Worker) some(ctx context.Context, records []Record) (done int, err erro
 	if aside {
 		w.pending = max(w.pending, w.o.FlushEvents) // its offset is written at once: no start tries it again
 	}
-	return len(records), nil
 }
 
 // setAside returns r emptied: time passes with it, and nothing else happens.

@@ -69,6 +69,9 @@ func (b *book) Commit(ctx context.Context, batch correlate.Batch) (seq int64, co
 		if t != nil {
 			t.release(b.pager)
 		}
+		if errors.Is(err, store.ErrRefused) {
+			err = fmt.Errorf("%w: %w", correlate.ErrRefused, err)
+		}
 		return 0, nil, err
 	}
 	if t != nil {

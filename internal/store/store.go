@@ -25,6 +25,10 @@ var ErrFenced = errors.New("store: the partition has another owner now")
 // of the call, and it may be tried again later.
 var ErrUnavailable = errors.New("store: cannot be written now")
 
+// ErrRefused means that the database is well and will never take this write: a value that it cannot hold, a rule of a table that the write
+// breaks, or a function that panicked. Nothing stays of the call, and the same again is refused again.
+var ErrRefused = errors.New("store: cannot hold this")
+
 // ErrUnknown means that the commit was sent and no answer came: it may have happened, or happen yet. Lock the part and read it
 // back to know: a View may come too soon.
 var ErrUnknown = errors.New("store: outcome of the commit is unknown")

@@ -274,7 +274,7 @@ func (db *DB) acquire(ctx context.Context, p *pool) (*pgxpool.Conn, error) {
 func (c *conn) lend(fn func(*store.Tx) error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("store: the transaction's function panicked: %v\n%s", v, debug.Stack())
+			err = fmt.Errorf("%w: the transaction's function panicked: %v\n%s", store.ErrRefused, v, debug.Stack())
 		}
 		if c.broken != nil && !errors.Is(err, c.broken) {
 			err = errors.Join(err, c.broken) // PostgreSQL has given the transaction up

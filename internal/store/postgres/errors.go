@@ -58,7 +58,8 @@ func (f *failure) again(try int) bool {
 	return false
 }
 
-// fail makes a failure of a driver's error that is one, and leaves the statement's own faults as they are.
+// fail makes a failure of a driver's error that is one, and store.ErrRefused of what can never be done; other faults of the statement it
+// leaves as they are.
 func fail(err error) error {
 	if dial, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		return &failure{why: refused, err: brief(dial)}
@@ -93,6 +94,10 @@ func fail(err error) error {
 	}
 	if fatal(e) {
 		return &failure{why: refused, err: err}
+	}
+	switch e.Code[:min(2, len(e.Code))] {
+	case "22", "23", "54": // a value that a column cannot hold, a rule of a table, a row or its index entry too long
+		return fmt.Errorf("%w: %w", store.ErrRefused, err)
 	}
 	return err
 }

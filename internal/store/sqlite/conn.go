@@ -83,7 +83,7 @@ func (c *conn) lend(ctx context.Context, fn func(*store.Tx) error) (err error) {
 	c.ended, c.broken = ctx.Err, nil
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("store: the transaction's function panicked: %v\n%s", v, debug.Stack())
+			err = fmt.Errorf("%w: the transaction's function panicked: %v\n%s", store.ErrRefused, v, debug.Stack())
 		}
 		if err == nil {
 			err = c.broken
@@ -110,6 +110,8 @@ func (c *conn) fail(err error) error {
 	switch code(err) {
 	case codeFull, codeIO, codeNoMemory, codeBusy, codeInterrupt:
 		c.broken = err
+	case codeTooBig, codeConstraint, codeMismatch: // only a statement of the caller's own can mean it so: a commit is everybody's
+		err = fmt.Errorf("%w: %w", store.ErrRefused, err)
 	}
 	return err
 }
@@ -308,7 +310,7 @@ func positional(query string) string {
 	return placeholder.ReplaceAllString(query, "?")
 }
 
-// Result codes of SQLite that say something of the disk, not of the statement.
+// Result codes of SQLite that say something of the disk, not of the statement; and three that say that it can never be done.
 const (
 	codeError     = 1
 	codeBusy      = 5
@@ -320,6 +322,10 @@ const (
 	codeFull      = 13
 	codeCantOpen  = 14
 	codeNotADB    = 26
+
+	codeTooBig     = 18
+	codeConstraint = 19
+	codeMismatch   = 20
 )
 
 // code returns SQLite's primary result code; 0 where err is none of its errors.

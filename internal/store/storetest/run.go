@@ -23,6 +23,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Opener) {
 		"an update that fails leaves nothing":                                               allOrNothing,
 		"an update that panics leaves nothing and is an error":                              panics,
 		"one that fails takes no other with it":                                             failsAlone,
+		"what can never be done is told apart, and takes no other with it":                  refusals,
 		"a view sees one state to its end":                                                  viewIsOneState,
 		"a page is claimed once by many claimers":                                           claimOnce,
 		"a page is claimed only while somebody needs it":                                    claimNeeds,

@@ -128,8 +128,8 @@ func panics(t *testing.T, open Opener) {
 		}
 		panic("on purpose")
 	})
-	if err == nil {
-		t.Error("update that panics = nil, want an error")
+	if !errors.Is(err, store.ErrRefused) {
+		t.Errorf("update that panics = %v, want ErrRefused: it would panic again", err)
 	}
 	b.view(func(tx *store.Tx) error {
 		if _, err := tx.Incident(1); !gone(t, err) {
@@ -169,6 +169,55 @@ func failsAlone(t *testing.T, open Opener) {
 		}
 		return nil
 	})
+}
+
+// refusals runs updates at once, of which every third one breaks a rule of a table.
+func refusals(t *testing.T, open Opener) {
+	b := begin(t, open)
+	note := func(tx *store.Tx, after int64) error { // as change after+1 of the history, which has one of each number
+		return tx.AddChanges(&store.Part{Seq: after}, []tocsin.Change{{At: at, Kind: tocsin.DoNote}})
+	}
+	b.update(func(tx *store.Tx) error { return note(tx, 0) })
+	const n = 60
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			after := int64(i + 1)
+			if i%3 == 2 {
+				after = 0
+			}
+			err := b.db.Update(context.Background(), store.Lane(i%3), func(tx *store.Tx) error {
+				err := tx.PutIncidents([]tocsin.Incident{incident(int64(i + 1))})
+				if err != nil {
+					return err
+				}
+				return note(tx, after)
+			})
+			if refused := errors.Is(err, store.ErrRefused); refused != (i%3 == 2) || !refused && err != nil || errors.Is(err, store.ErrUnavailable) {
+				t.Errorf("update %d = %v, want ErrRefused: %t", i, err, i%3 == 2)
+			}
+		})
+	}
+	wg.Wait()
+	b.view(func(tx *store.Tx) error {
+		for i := range n {
+			_, err := tx.Incident(int64(i + 1))
+			if gone(t, err) != (i%3 == 2) {
+				t.Errorf("incident %d: %v", i+1, err)
+			}
+		}
+		return nil
+	})
+	for what, fail := range map[string]func(*store.Tx) error{
+		"the function's own error": func(*store.Tx) error { return errGiveUp },
+		"a fenced owner":           func(tx *store.Tx) error { return tx.SavePart(store.Part{Partition: 0, Epoch: 99}) },
+		"a row that is missing":    func(tx *store.Tx) error { return tx.MoveAlerts([]store.AlertMove{{ID: 99}}) },
+	} {
+		err := b.db.Update(t.Context(), store.Correlation, fail)
+		if err == nil || errors.Is(err, store.ErrRefused) {
+			t.Errorf("%s = %v, want an error that is not ErrRefused", what, err)
+		}
+	}
 }
 
 func viewIsOneState(t *testing.T, open Opener) {
