@@ -1,7 +1,6 @@
 package api
 
 import (
-	"container/list"
 	"log/slog"
 	"net"
 	"net/http"
@@ -24,17 +23,39 @@ type conns struct {
 	most int
 	log  *slog.Logger
 
-	mu      sync.Mutex
-	open    int
-	waiting *list.List // of net.Conn: those without a request under way, longest first
-	place   map[net.Conn]*list.Element
-	gone    map[net.Conn]bool // let go, and not closed yet by whoever serves it
-	letGo   int               // since the last warning
-	warned  time.Time
+	mu     sync.Mutex
+	open   int // without those that were let go
+	known  map[net.Conn]*client
+	first  client // before those without a request under way, longest first: a ring
+	letGo  int    // since the last warning
+	warned time.Time
+}
+
+// A client is one connection. It stands in the ring while it has no request under way.
+type client struct {
+	conn       net.Conn
+	prev, next *client
+	gone       bool // let go, and not closed yet by whoever serves it
 }
 
 func newConns(most int, log *slog.Logger) *conns {
-	return &conns{most: most, log: log, waiting: list.New(), place: map[net.Conn]*list.Element{}, gone: map[net.Conn]bool{}}
+	c := &conns{most: most, log: log, known: map[net.Conn]*client{}}
+	c.first.prev, c.first.next = &c.first, &c.first
+	return c
+}
+
+// wait puts x behind those that wait.
+func (c *conns) wait(x *client) {
+	x.prev, x.next = c.first.prev, &c.first
+	x.prev.next, x.next.prev = x, x
+}
+
+// leave takes x out of those that wait, if it is there.
+func (x *client) leave() {
+	if x.next != nil {
+		x.prev.next, x.next.prev = x.next, x.prev
+		x.prev, x.next = nil, nil
+	}
 }
 
 // state is for http.Server: it is told of each connection what becomes of it.
@@ -48,39 +69,41 @@ func (c *conns) state(conn net.Conn, s http.ConnState) {
 func (c *conns) note(conn net.Conn, s http.ConnState) (out net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	over := s == http.StateClosed || s == http.StateHijacked
-	if c.gone[conn] {
-		if over {
-			delete(c.gone, conn)
-		}
-		return nil
-	}
-	if e := c.place[conn]; e != nil {
-		c.waiting.Remove(e)
-		delete(c.place, conn)
-	}
-	switch {
-	case over:
-		c.open--
-	case s == http.StateNew:
+	x := c.known[conn]
+	if x == nil {
+		x = &client{conn: conn}
+		c.known[conn] = x
 		c.open++
-		c.place[conn] = c.waiting.PushBack(conn)
+	}
+	x.leave()
+	switch {
+	case s == http.StateClosed || s == http.StateHijacked:
+		delete(c.known, conn)
+		if !x.gone {
+			c.open--
+		}
+	case x.gone: // its end is to come
+	case s == http.StateNew:
+		c.wait(x)
+		if c.open > c.most {
+			return c.dismiss()
+		}
 	case s == http.StateIdle:
-		c.place[conn] = c.waiting.PushBack(conn)
+		c.wait(x)
 	}
-	if s != http.StateNew || c.open <= c.most {
-		return nil
-	}
-	first := c.waiting.Front()
-	out = first.Value.(net.Conn) //nolint:forcetypeassert // nothing else is put in
-	c.waiting.Remove(first)
-	delete(c.place, out)
-	c.gone[out] = true
+	return nil
+}
+
+// dismiss lets the first of those go that wait; there is one.
+func (c *conns) dismiss() net.Conn {
+	x := c.first.next
+	x.leave()
+	x.gone = true
 	c.open--
 	c.letGo++
 	if now := time.Now(); now.Sub(c.warned) >= letGoAfter {
 		c.log.Warn("too many clients are connected: those that say nothing are let go", "open", c.open, "most", c.most, "let_go", c.letGo)
 		c.warned, c.letGo = now, 0
 	}
-	return out
+	return x.conn
 }

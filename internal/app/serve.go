@@ -13,7 +13,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"reflect"
-	"runtime"
 	"syscall"
 	_ "time/tzdata" // machines without a zone database answer the same
 
@@ -87,8 +86,7 @@ func Serve(ctx context.Context, o ServeOptions) error {
 	if o.Ready != nil {
 		o.Ready(a.listener.Addr().String())
 	}
-	floor := newHeapFloor()
-	defer runtime.KeepAlive(floor)
+	defer newFloor().end()
 	defer useAllCores()()
 	return a.run(ctx)
 }
