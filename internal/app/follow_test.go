@@ -59,8 +59,8 @@ func TestHistoryOfBeforeTheStartIsNoNewsWhenTheFirstLookFailed(t *testing.T) {
 	news := seen.Committed()
 	var follows sync.WaitGroup
 	follows.Go(func() { _ = a.follow(ctx) })
-	for range 3 {
-		<-slow.looks // the third begins when the second, which found out where things stand, has ended
+	for range 4 {
+		<-slow.looks // by then the second look has ended, which found out where things stand, had it read any history, too
 	}
 	select {
 	case <-news:
