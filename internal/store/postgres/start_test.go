@@ -1,7 +1,9 @@
 package postgres_test
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"net/url"
 	"strings"
 	"sync"
@@ -109,5 +111,36 @@ func TestOpenSaysWhatIsWrongWithTheServer(t *testing.T) {
 				t.Errorf("open = %v, want a sentence", err)
 			}
 		})
+	}
+}
+
+func TestAServerThatIsTooOldIsRefused(t *testing.T) {
+	t.Parallel()
+	for version, want := range map[string]string{"13.14": "the server is PostgreSQL 13.14: 14 is the oldest that tocsin works with", "14.0": ""} {
+		dsn := partstest.Database(t)
+		major, minor, _ := strings.Cut(version, ".")
+		c := raw(t, dsn)
+		exec(t, c, "CREATE SCHEMA elder")
+		exec(t, c, fmt.Sprintf(`CREATE FUNCTION elder.current_setting(name text) RETURNS text LANGUAGE sql AS $$
+			SELECT CASE name WHEN 'server_version' THEN '%s' WHEN 'server_version_num' THEN '%s%04s' ELSE pg_catalog.current_setting(name) END $$`, version, major, minor))
+		u, err := url.Parse(dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := u.Query()
+		q.Set("search_path", "elder,pg_catalog") // what is asked of the server is first looked for there
+		u.RawQuery = q.Encode()
+		db, err := postgres.Open(t.Context(), u.String(), postgres.Options{})
+		if err == nil {
+			err = db.Close()
+		}
+		if got := fmt.Sprint(err); want == "" && err != nil || !strings.HasSuffix(got, cmp.Or(want, got)) {
+			t.Errorf("a server that says it is PostgreSQL %s: %v, want %q", version, err, want)
+		}
+		var tables int
+		err = c.QueryRow(t.Context(), "SELECT count(*) FROM pg_tables WHERE schemaname = 'elder'").Scan(&tables)
+		if err != nil || (tables > 0) != (want == "") {
+			t.Errorf("PostgreSQL %s has %d tables of ours, %v", version, tables, err)
+		}
 	}
 }
