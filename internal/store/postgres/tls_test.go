@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"tocsin/internal/store"
 	"tocsin/internal/store/postgres"
 	"tocsin/parts/partstest"
 )
@@ -141,7 +142,14 @@ func TestTheServersCertificateIsCheckedAsTheAddressAsks(t *testing.T) {
 				return
 			}
 			var open, plain int
-			err = raw(t, address).QueryRow(t.Context(), "SELECT count(*), count(*) FILTER (WHERE NOT ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'tocsin'").Scan(&open, &plain)
+			err = db.View(t.Context(), func(tx *store.Tx) error {
+				_, err := tx.Partitions() // by a connection that is there as long as this lasts
+				if err != nil {
+					return err
+				}
+				return raw(t, address).QueryRow(t.Context(), `SELECT count(*), count(*) FILTER (WHERE NOT ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
+					WHERE application_name = 'tocsin'`).Scan(&open, &plain)
+			})
 			if err != nil || open == 0 || plain > 0 {
 				t.Errorf("%d connections, %d of them without TLS, %v; want some, all with it", open, plain, err)
 			}
