@@ -1,6 +1,10 @@
 package journal
 
-import "context"
+import (
+	"context"
+	"log/slog"
+	"time"
+)
 
 // A Claim says that one partition is this process's to apply, until the context that came with it ends.
 type Claim struct {
@@ -20,4 +24,29 @@ type Sharer interface {
 	// after 0.2 s, then more, up to 5 s: an error of one partition disturbs no other. Share returns when ctx has ended and each own
 	// has returned; its error says why it could not go on.
 	Share(ctx context.Context, own func(ctx context.Context, c Claim) error) error
+}
+
+// How long is waited before own is called again.
+const (
+	ownRetryFirst = 200 * time.Millisecond
+	ownRetryMost  = 5 * time.Second
+)
+
+// Keep calls own for a claim until ctx ends, again and again as Sharer says, and tells log why it returned meanwhile.
+func (c Claim) Keep(ctx context.Context, log *slog.Logger, own func(ctx context.Context, c Claim) error) {
+	for wait := ownRetryFirst; ctx.Err() == nil; wait = min(2*wait, ownRetryMost) {
+		began := time.Now()
+		err := own(ctx, c)
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(began) > ownRetryMost {
+			wait = ownRetryFirst
+		}
+		log.Error("partition given up for now", "partition", c.Partition, "again_in", wait, "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
 }

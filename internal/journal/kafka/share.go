@@ -21,8 +21,6 @@ const (
 	groupLimit     = 4 * time.Second // for one answer of the coordinator
 	watchEvery     = 5 * time.Second // for added partitions
 	commitEvery    = 3 * time.Second
-	ownRetryFirst  = 200 * time.Millisecond
-	ownRetryMost   = 5 * time.Second
 	leaveLimit     = 2 * time.Second // how long a member tries to say good-bye
 	ownLate        = 5 * time.Second // after the end of its context, when an own that has not returned is told of
 	nothingPassed  = -1
@@ -143,21 +141,7 @@ func (s *sharing) keep(parent, ended context.Context, c journal.Claim) {
 	ctx, cancel := context.WithCancel(parent)
 	defer cancel()
 	defer context.AfterFunc(ended, cancel)() // ended's error is ErrGenerationEnded, own's context says Canceled like any other
-	for wait := ownRetryFirst; ctx.Err() == nil; wait = min(2*wait, ownRetryMost) {
-		began := time.Now()
-		err := s.call(ctx, c)
-		if ctx.Err() != nil {
-			return
-		}
-		if time.Since(began) > ownRetryMost {
-			wait = ownRetryFirst
-		}
-		s.j.o.Log.Error("partition given up for now", "partition", c.Partition, "again_in", wait, "error", err)
-		select {
-		case <-ctx.Done():
-		case <-time.After(wait):
-		}
-	}
+	c.Keep(ctx, s.j.o.Log, s.call)
 }
 
 // call calls own, and tells when it does not end with its context.
