@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/mail"
+	"net/textproto"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,7 +27,11 @@ const (
 	TLSFromFirst = "tls"      // from the first byte, usually port 465
 )
 
-const defaultTimeout = 15 * time.Second
+// Limits of one mail.
+const (
+	defaultTimeout = 15 * time.Second
+	maxSaid        = 1 << 20 // bytes that a server may say; the library's reader knows no bound
+)
 
 // Options tune a Sender; the zero value is ready to use.
 type Options struct {
@@ -197,12 +202,16 @@ func receipt(msg *gomail.Msg) string {
 	return id
 }
 
-// connectOutcome: whatever went wrong before MAIL, nothing was sent. A server that refuses our login will go on doing so.
+// connectOutcome: whatever went wrong before MAIL, nothing was sent. A server that refuses us, or our login, will go on doing so.
 func connectOutcome(err error) error {
-	if code := replyCode(err); code >= 530 && code <= 539 {
-		return &paging.RefusedError{Code: strconv.Itoa(code), Reason: "the mail server refuses our login"}
+	said, ok := errors.AsType[*textproto.Error](err)
+	switch {
+	case !ok || said.Code < 500 || said.Code > 599:
+		return fmt.Errorf("nothing was sent: %w", err)
+	case said.Code >= 530 && said.Code <= 539:
+		return &paging.RefusedError{Code: strconv.Itoa(said.Code), Reason: "the mail server refuses our login"}
 	}
-	return fmt.Errorf("nothing was sent: %w", err)
+	return &paging.RefusedError{Code: strconv.Itoa(said.Code), Reason: "the mail server refuses to talk to us"}
 }
 
 // outcome reads off what a failed mail came to.
@@ -225,18 +234,6 @@ func outcome(err error) error {
 	return fmt.Errorf("nothing was sent: %w", err)
 }
 
-// replyCode finds the three digits that a server's refusal begins with.
-func replyCode(err error) int {
-	for ; err != nil; err = errors.Unwrap(err) {
-		if s := err.Error(); len(s) >= 3 {
-			if n, perr := strconv.Atoi(s[:3]); perr == nil {
-				return n
-			}
-		}
-	}
-	return 0
-}
-
 // A wire keeps the connection that the library dials, so that it can be cut: the library closes it by saying QUIT, which has
 // no place in the middle of a mail, and leaves it open where the greeting failed.
 type wire struct {
@@ -249,15 +246,17 @@ func (w *wire) dial(c *tls.Config, secure bool) gomail.DialContextFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		d := net.Dialer{Timeout: 5 * time.Second}
 		conn, err := d.DialContext(ctx, network, address)
-		if err == nil && secure {
+		if err != nil {
+			return nil, err
+		}
+		conn = &bounded{Conn: conn, left: maxSaid}
+		if secure {
 			t := tls.Client(conn, c)
 			if err = t.HandshakeContext(ctx); err != nil {
 				conn.Close()
+				return nil, err
 			}
 			conn = t
-		}
-		if err != nil {
-			return nil, err
 		}
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -277,4 +276,20 @@ func (w *wire) close() {
 	if w.conn != nil {
 		w.conn.Close()
 	}
+}
+
+// bounded is a connection of which only so much is read.
+type bounded struct {
+	net.Conn
+	left int
+}
+
+// Read fails once the server has said more than anybody needs.
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, fmt.Errorf("the mail server said more than %d bytes", maxSaid)
+	}
+	n, err := b.Conn.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	return n, err
 }

@@ -2,6 +2,7 @@ package smtp_test
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -19,7 +20,8 @@ import (
 // A server speaks enough SMTP to be told what to say at each step.
 type server struct {
 	addr  string
-	says  map[string]string // command: reply instead of the good one; "-" cuts the connection, "..." says nothing
+	says  map[string]string // command: reply instead of the good one; "-" cuts the connection, "..." says nothing, "!" never ends, "~" never ends and drips
+	cert  *tls.Certificate  // nil: STARTTLS is not offered
 	mu    sync.Mutex
 	mails []string
 	heard []string
@@ -27,11 +29,17 @@ type server struct {
 
 func serve(t *testing.T, says map[string]string) *server {
 	t.Helper()
+	return serveTLS(t, says, nil)
+}
+
+// serveTLS serves with a certificate for STARTTLS.
+func serveTLS(t *testing.T, says map[string]string, cert *tls.Certificate) *server {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{addr: ln.Addr().String(), says: says}
+	s := &server{addr: ln.Addr().String(), says: says, cert: cert}
 	var wg sync.WaitGroup
 	done := make(chan struct{})
 	t.Cleanup(func() {
@@ -64,6 +72,7 @@ func serve(t *testing.T, says map[string]string) *server {
 }
 
 func (s *server) talk(c net.Conn, done chan struct{}) {
+	secure := false
 	in := bufio.NewScanner(c)
 	in.Buffer(nil, 1<<20)
 	say := func(command, good string) bool {
@@ -74,6 +83,21 @@ func (s *server) talk(c net.Conn, done chan struct{}) {
 			return false
 		case "...":
 			<-done
+			return false
+		case "!":
+			for err := error(nil); err == nil; {
+				_, err = fmt.Fprint(c, strings.Repeat("250-more ", 1<<10))
+			}
+			return false
+		case "~":
+			for err := error(nil); err == nil; {
+				_, err = fmt.Fprint(c, "2")
+				select {
+				case <-done:
+					return false
+				case <-time.After(5 * time.Millisecond):
+				}
+			}
 			return false
 		default:
 			fmt.Fprint(c, reply+"\r\n")
@@ -91,9 +115,32 @@ func (s *server) talk(c net.Conn, done chan struct{}) {
 		s.mu.Unlock()
 		switch command {
 		case "EHLO":
-			fmt.Fprint(c, "250-hello\r\n250-ENHANCEDSTATUSCODES\r\n250-AUTH PLAIN\r\n250 8BITMIME\r\n")
+			good := "250-hello\r\n250-ENHANCEDSTATUSCODES\r\n250-AUTH PLAIN\r\n250 8BITMIME"
+			if s.cert != nil && !secure {
+				good += "\r\n250 STARTTLS"
+				good = strings.Replace(good, "250 8", "250-8", 1)
+			}
+			if !say("EHLO", good) {
+				return
+			}
+		case "STARTTLS":
+			if !say("STARTTLS", "220 go on") {
+				return
+			}
+			if s.says["STARTTLS"] == "" {
+				c, secure = tls.Server(c, &tls.Config{Certificates: []tls.Certificate{*s.cert}}), true
+				in = bufio.NewScanner(c)
+				in.Buffer(nil, 1<<20)
+			}
+		case "AUTH":
+			if !say("AUTH", "235 2.7.0 it is you") {
+				return
+			}
 		case "DATA":
 			if !say("DATA", "354 go on") {
+				if s.says["DATA"] == "-" {
+					return
+				}
 				continue
 			}
 			var b strings.Builder
