@@ -212,11 +212,10 @@ func (p *partition) run() {
 	}
 }
 
-// flushAll flushes until nothing has gathered, and says whether anything was written.
+// flushAll flushes until nothing has gathered, and says whether any flush succeeded.
 func (p *partition) flushAll() (written bool) {
 	for f := p.take(); f != nil; f = p.take() {
-		p.write(f)
-		written = written || f.err == nil
+		written = p.write(f) || written
 	}
 	return written
 }
@@ -242,8 +241,8 @@ func (p *partition) swap() *flush {
 	return f
 }
 
-// write gives f to the Writer and answers all who wait for it.
-func (p *partition) write(f *flush) {
+// write gives f to the Writer and answers all who wait for it. It says whether all of f was written.
+func (p *partition) write(f *flush) bool {
 	messages := make([]kafka.Message, len(f.slots))
 	for i := range f.slots {
 		s := &f.slots[i]
@@ -271,6 +270,7 @@ func (p *partition) write(f *flush) {
 		p.fail(err)
 	}
 	close(f.done)
+	return err == nil
 }
 
 // failure makes of the Writer's error what Append returns.
