@@ -317,8 +317,7 @@ func TestWhatRetentionRemovedBeforeItWasReadIsAGapToTheEntry(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	client := kafka.Client{Addr: kafka.TCP(c.ListenAddrs()...), Transport: &kafka.Transport{}}
-	_, err = client.IncrementalAlterConfigs(t.Context(), &kafka.IncrementalAlterConfigsRequest{Resources: []kafka.IncrementalAlterConfigsRequestResource{{
+	_, err = clientOf(c).IncrementalAlterConfigs(t.Context(), &kafka.IncrementalAlterConfigsRequest{Resources: []kafka.IncrementalAlterConfigsRequestResource{{
 		ResourceType: kafka.ResourceTypeTopic, ResourceName: o.Topic,
 		Configs: []kafka.IncrementalAlterConfigsRequestConfig{{Name: "retention.ms", Value: "1", ConfigOperation: kafka.ConfigOperationSet}},
 	}}})
@@ -348,11 +347,11 @@ func TestWhatRetentionRemovedBeforeItWasReadIsAGapToTheEntry(t *testing.T) {
 	}
 }
 
-// K3, and K11: a topic that was made anew begins again at 0.
-func TestAnEndBeforeWhatWasReadIsFoundAndNothingWrongIsRead(t *testing.T) {
+// readerOfTheDeleted returns a cluster on which the journal's topic was deleted, and a reader behind the five entries that it had.
+func readerOfTheDeleted(t *testing.T) (*kfake.Cluster, *Journal, journal.Reader) {
+	t.Helper()
 	c := fake(t)
-	o := options(t, c)
-	j := open(t, o)
+	j := open(t, options(t, c))
 	for i := range 5 {
 		appendOne(t, j, 0, fmt.Sprint(i))
 	}
@@ -360,20 +359,22 @@ func TestAnEndBeforeWhatWasReadIsFoundAndNothingWrongIsRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := kafka.Client{Addr: kafka.TCP(c.ListenAddrs()...), Transport: &kafka.Transport{}}
-	_, err = client.DeleteTopics(t.Context(), &kafka.DeleteTopicsRequest{Topics: []string{o.Topic}})
+	_, err = clientOf(c).DeleteTopics(t.Context(), &kafka.DeleteTopicsRequest{Topics: []string{j.o.Topic}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = client.CreateTopics(t.Context(), &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{{Topic: o.Topic, NumPartitions: 2, ReplicationFactor: 1}}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	return c, j, r
+}
+
+// K3, and K11: a topic that was made anew begins again at 0.
+func TestAnEndBeforeWhatWasReadIsFoundAndNothingWrongIsRead(t *testing.T) {
+	c, j, r := readerOfTheDeleted(t)
+	createTopic(t, c, kafka.TopicConfig{Topic: j.o.Topic, NumPartitions: 2, ReplicationFactor: 1})
 	appendOne(t, j, 0, "another's")
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for range 2 { // and it stays so
-		_, err = r.Next(ctx, 1<<20)
+		_, err := r.Next(ctx, 1<<20)
 		beyond, _ := errors.AsType[*journal.BeyondError](err)
 		if diff := cmp.Diff(&journal.BeyondError{Partition: 0, From: 5, End: 1}, beyond); diff != "" {
 			t.Errorf("%v\n-want +got\n%s", err, diff)
@@ -383,36 +384,11 @@ func TestAnEndBeforeWhatWasReadIsFoundAndNothingWrongIsRead(t *testing.T) {
 
 // K3: the new topic may have grown past what was read before anybody looks.
 func TestATopicMadeAnewIsNotReadOnWhereTheOldOneWasLeft(t *testing.T) {
-	c := fake(t)
-	o := options(t, c)
-	j := open(t, o)
-	for i := range 5 {
-		appendOne(t, j, 0, fmt.Sprint(i))
-	}
-	r, err := j.Read(0, 5)
-	if err != nil {
-		t.Fatal(err)
-	}
-	client := kafka.Client{Addr: kafka.TCP(c.ListenAddrs()...), Transport: &kafka.Transport{}}
-	_, err = client.DeleteTopics(t.Context(), &kafka.DeleteTopicsRequest{Topics: []string{o.Topic}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c, j, r := readerOfTheDeleted(t)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for j.Stats().FetchErrors == 0 {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatal("nobody noticed that the topic is gone")
-		}
-	}
-	_, err = client.CreateTopics(t.Context(), &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{{Topic: o.Topic, NumPartitions: 2, ReplicationFactor: 1}}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	waitFor(t, "somebody to notice that the topic is gone", func() bool { return j.Stats().FetchErrors > 0 })
+	createTopic(t, c, kafka.TopicConfig{Topic: j.o.Topic, NumPartitions: 2, ReplicationFactor: 1})
 	for i := range 10 {
 		appendOne(t, j, 0, fmt.Sprint("another's ", i))
 	}

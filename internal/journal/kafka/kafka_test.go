@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"tocsin/internal/journal"
@@ -26,6 +27,20 @@ func fake(t testing.TB, opts ...kfake.Opt) *kfake.Cluster {
 	}
 	t.Cleanup(c.Close)
 	return c
+}
+
+// clientOf returns a client of c that is not the journal's.
+func clientOf(c *kfake.Cluster) *kafka.Client {
+	return &kafka.Client{Addr: kafka.TCP(c.ListenAddrs()...), Transport: &kafka.Transport{}}
+}
+
+// createTopic makes a topic as somebody else does.
+func createTopic(t testing.TB, c *kfake.Cluster, topic kafka.TopicConfig) {
+	t.Helper()
+	_, err := clientOf(c).CreateTopics(t.Context(), &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{topic}})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // options are those of a journal of two partitions on c.
@@ -62,7 +77,12 @@ func open(t testing.TB, o Options) *Journal {
 }
 
 func TestJournal(t *testing.T) {
-	journaltest.Run(t, func(t *testing.T) journal.Journal { return open(t, options(t, fake(t))) }, journaltest.Options{
+	asAnyJournal(t, func(t *testing.T) Options { return options(t, fake(t)) })
+}
+
+// asAnyJournal runs what every journal must do, each case with Options of its own.
+func asAnyJournal(t *testing.T, o func(t *testing.T) Options) {
+	journaltest.Run(t, func(t *testing.T) journal.Journal { return open(t, o(t)) }, journaltest.Options{
 		Resolution: time.Millisecond, Partitions: 2,
 		Reopen: func(t *testing.T, j journal.Journal) journal.Journal {
 			err := j.Close()

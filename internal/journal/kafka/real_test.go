@@ -17,7 +17,6 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"tocsin/internal/journal"
-	"tocsin/internal/journal/journaltest"
 	"tocsin/parts/partstest"
 )
 
@@ -32,16 +31,7 @@ func real(t testing.TB, brokers string) Options {
 func TestJournalOnRealKafka(t *testing.T) {
 	t.Parallel()
 	brokers := partstest.Address(t, "KAFKA_BROKERS")
-	journaltest.Run(t, func(t *testing.T) journal.Journal { return open(t, real(t, brokers)) }, journaltest.Options{
-		Resolution: time.Millisecond, Partitions: 2,
-		Reopen: func(t *testing.T, j journal.Journal) journal.Journal {
-			err := j.Close()
-			if err != nil {
-				t.Fatal(err)
-			}
-			return open(t, j.(*Journal).o)
-		},
-	})
+	asAnyJournal(t, func(t *testing.T) Options { return real(t, brokers) })
 }
 
 func TestRealKafkaIsSharedByMembersThatComeAndGo(t *testing.T) {

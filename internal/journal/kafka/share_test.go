@@ -221,7 +221,7 @@ func TestAPartitionThatWasAddedIsNobodysAndAnAlarm(t *testing.T) {
 	member(t, opts, o.own("one"))
 	o.until("all two", func(n map[string]int) bool { return n["one"] == 2 })
 	watcher := open(t, opts)
-	client := kafka.Client{Addr: kafka.TCP(c.ListenAddrs()...), Transport: &kafka.Transport{}}
+	client := clientOf(c)
 	_, err := client.CreatePartitions(t.Context(), &kafka.CreatePartitionsRequest{Topics: []kafka.TopicPartitionsConfig{{Name: opts.Topic, Count: 5}}})
 	if err != nil {
 		t.Fatal(err)
@@ -237,7 +237,7 @@ func TestAPartitionThatWasAddedIsNobodysAndAnAlarm(t *testing.T) {
 		appendOne(t, watcher, n, fmt.Sprint("to ", n))
 	}
 	for n := range 5 {
-		_, next := offsets(t, &client, opts.Topic, n)
+		_, next := offsets(t, client, opts.Topic, n)
 		if want := int64(1); n < 2 && next != want || n >= 2 && next != 0 {
 			t.Errorf("partition %d has %d entries", n, next)
 		}

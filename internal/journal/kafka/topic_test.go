@@ -90,11 +90,7 @@ func TestAJournalThatWouldBeWrongIsNotOpened(t *testing.T) {
 			o := options(t, c)
 			if tc.topic != nil {
 				tc.topic.Topic = o.Topic
-				client := kafka.Client{Addr: kafka.TCP(c.ListenAddrs()...), Transport: &kafka.Transport{}}
-				_, err := client.CreateTopics(t.Context(), &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{*tc.topic}})
-				if err != nil {
-					t.Fatal(err)
-				}
+				createTopic(t, c, *tc.topic)
 			}
 			tc.change(&o)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -143,8 +139,7 @@ func TestATopicThatIsMissingIsMadeToKeepWhatItAcknowledges(t *testing.T) {
 		if info == nil {
 			t.Fatalf("there is no topic %s", topic)
 		}
-		client := kafka.Client{Addr: kafka.TCP(c.ListenAddrs()...), Transport: &kafka.Transport{}}
-		res, err := client.DescribeConfigs(t.Context(), &kafka.DescribeConfigsRequest{Resources: []kafka.DescribeConfigRequestResource{{ResourceType: kafka.ResourceTypeTopic, ResourceName: topic}}})
+		res, err := clientOf(c).DescribeConfigs(t.Context(), &kafka.DescribeConfigsRequest{Resources: []kafka.DescribeConfigRequestResource{{ResourceType: kafka.ResourceTypeTopic, ResourceName: topic}}})
 		if err != nil {
 			t.Fatal(err)
 		}
