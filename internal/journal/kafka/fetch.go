@@ -15,6 +15,7 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/protocol/fetch"
+	"github.com/segmentio/kafka-go/protocol/metadata"
 
 	"tocsin/internal/journal"
 )
@@ -128,19 +129,8 @@ func (f *fetcher) lead() {
 			return
 		}
 		clear(f.leaders)
-		for n := range f.parts {
-			if err != nil {
-				break
-			}
-			broker, err := leader(l, f.j.o.Topic, int32(n))
-			if err != nil {
-				continue // it has none now; the next look may find one
-			}
-			f.leaders[n] = broker
-			if !f.loops[broker] && !f.closed {
-				f.loops[broker] = true
-				f.j.wg.Go(func() { f.poll(broker) })
-			}
+		if err == nil {
+			f.follow(l)
 		}
 		wake := f.wake
 		missing := len(f.leaders) < len(f.parts)
@@ -150,6 +140,21 @@ func (f *fetcher) lead() {
 			wait /= 5
 		}
 		f.pause(wait, wake)
+	}
+}
+
+// follow has each broker polled that leads, as l says, what is read; f.mu is held.
+func (f *fetcher) follow(l *metadata.Response) {
+	for n := range f.parts {
+		broker, err := leader(l, f.j.o.Topic, int32(n))
+		if err != nil {
+			continue // it has none now; the next look may find one
+		}
+		f.leaders[n] = broker
+		if !f.loops[broker] && !f.closed {
+			f.loops[broker] = true
+			f.j.wg.Go(func() { f.poll(broker) })
+		}
 	}
 }
 
@@ -417,7 +422,8 @@ func decode(records protocol.RecordReader, offset int64) (entries []journal.Entr
 		if records == nil {
 			return nil, to, nil
 		}
-		return entries, to, read(records, false)
+		err = read(records, false) // not in the return: it sets the others
+		return entries, to, err
 	}
 	for _, r := range stream.Records {
 		c, control := r.(*protocol.ControlBatch)
@@ -509,9 +515,7 @@ func (j *Journal) records(ctx context.Context, topic string, offset int64, limit
 		if !temporary(err) {
 			return nil, offset, err
 		}
-		select {
-		case <-time.After(retryFirst):
-		case <-ctx.Done():
+		if !rest(ctx, retryFirst) {
 			return nil, offset, err
 		}
 	}

@@ -115,9 +115,7 @@ func (g *gate) roundTrip(ctx context.Context, req kafka.Request) (kafka.Response
 		if !errors.Is(err, errFull) {
 			return res, err
 		}
-		select {
-		case <-time.After(time.Millisecond):
-		case <-ctx.Done():
+		if !rest(ctx, time.Millisecond) {
 			return nil, ctx.Err()
 		}
 	}

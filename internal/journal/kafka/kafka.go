@@ -319,9 +319,7 @@ func (j *Journal) offset(ctx context.Context, topic string, partition int, at in
 		if !temporary(err) {
 			return fail(err)
 		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
+		if !rest(ctx, wait) {
 			return fail(err)
 		}
 	}
@@ -343,6 +341,16 @@ func (j *Journal) listOffset(ctx context.Context, topic string, partition int, a
 		return 0, kafka.Error(p.ErrorCode)
 	}
 	return p.Offset, nil
+}
+
+// rest waits for d before something is tried again; it is false when ctx has ended instead.
+func rest(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // temporary says whether a request may succeed when it is sent again.

@@ -79,9 +79,6 @@ func (j *Journal) write(ctx context.Context, topic string, messages ...kafka.Mes
 		case !temporary(err):
 			return err
 		}
-		select { // the topic is not known yet
-		case <-time.After(retryFirst):
-		case <-ctx.Done():
-		}
+		rest(ctx, retryFirst) // the topic is not known yet
 	}
 }

@@ -80,9 +80,7 @@ func (a *admin) reach(ctx context.Context) (*metadata.Response, error) {
 		if hopeless(err) {
 			return nil, err
 		}
-		select {
-		case <-time.After(200 * time.Millisecond):
-		case <-ctx.Done():
+		if !rest(ctx, 200*time.Millisecond) {
 			return nil, fmt.Errorf("no broker answers: %w", a.j.dialer.why(err))
 		}
 	}
@@ -167,9 +165,7 @@ func (a *admin) make(ctx context.Context, t kafka.TopicConfig) error {
 		if hopeless(err) || !temporary(err) {
 			return err
 		}
-		select {
-		case <-time.After(200 * time.Millisecond):
-		case <-ctx.Done():
+		if !rest(ctx, 200*time.Millisecond) {
 			return err
 		}
 	}
@@ -191,9 +187,7 @@ func (a *admin) led(ctx context.Context, topics []kafka.TopicConfig) (*metadata.
 		if err == nil {
 			return l, nil
 		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
+		if !rest(ctx, 100*time.Millisecond) {
 			return nil, err
 		}
 	}
