@@ -25,6 +25,7 @@ import (
 const (
 	endpoint    = "https://api.sendgrid.com/v3/mail/send"
 	defaultWait = time.Second
+	maxReceipt  = 200 // characters of the id that a mail is given
 )
 
 // Options tune a Provider; the zero value is ready to use.
@@ -112,7 +113,7 @@ func (p *Provider) Send(ctx context.Context, m paging.Message) (paging.Receipt, 
 	if err = outcome(a); err != nil {
 		return paging.Receipt{}, err
 	}
-	return paging.Receipt{ID: a.Header.Get("X-Message-Id")}, nil
+	return paging.Receipt{ID: first(a.Header.Get("X-Message-Id"), maxReceipt)}, nil
 }
 
 func (p *Provider) body(m paging.Message) ([]byte, error) {
@@ -136,7 +137,7 @@ func (p *Provider) body(m paging.Message) ([]byte, error) {
 // outcome turns an answer into one of paging's errors; nil: it was taken.
 func outcome(a gateway.Answer) error {
 	switch s := a.Status; {
-	case s == http.StatusOK || s == http.StatusAccepted:
+	case s == http.StatusAccepted || s == http.StatusOK && a.Header.Get("X-Message-Id") != "": // 200 is what any page on the way says
 		return nil
 	case s == http.StatusTooManyRequests:
 		return &paging.RateError{Wait: wait(a)}

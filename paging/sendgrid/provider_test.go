@@ -82,54 +82,6 @@ func TestEveryMailIsAsTheAPIDescribesIt(t *testing.T) { // P18
 	})
 }
 
-func TestWhatAnAnswerMeans(t *testing.T) {
-	for name, tc := range map[string]struct {
-		step providertest.Step
-		want string
-	}{
-		"taken":                  {providertest.Step{}, "sent"},
-		"a limit":                {providertest.Step{Status: 429, RetryAfter: "9"}, "wait 9s"},
-		"a limit without time":   {providertest.Step{Status: 429}, "wait 1s"},
-		"a wrong key":            {providertest.Step{Status: 401}, "setup http-401"},
-		"a mistake of ours":      {providertest.Step{Status: 400, Body: []byte(`{"errors":[{"message":"no","field":"from.email"}]}`)}, "setup http-400"},
-		"a wrong address":        {providertest.Step{Status: 400, Body: []byte(`{"errors":[{"message":"no","field":"personalizations.0.to.0.email"}]}`)}, "contact http-400"},
-		"a failure":              {providertest.Step{Status: 500}, "unknown"},
-		"a stall":                {providertest.Step{Stall: true}, "unknown"},
-		"a cut connection":       {providertest.Step{Drop: true}, "unknown"},
-		"garbage without an end": {providertest.Step{Status: 502, Body: bytes.Repeat([]byte("x"), 2<<20)}, "unknown"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				d := double(t)
-				d.Script(func(int, providertest.Request) providertest.Step { return tc.step })
-				_, err := provider(t, d).Send(t.Context(), mail())
-				if got := words(err); got != tc.want {
-					t.Errorf("%s (%v), want %s", got, err, tc.want)
-				}
-			})
-		})
-	}
-}
-
-func words(err error) string {
-	if refused, ok := errors.AsType[*paging.RefusedError](err); ok {
-		if refused.Contact {
-			return "contact " + refused.Code
-		}
-		return "setup " + refused.Code
-	}
-	if limited, ok := errors.AsType[*paging.RateError](err); ok {
-		return "wait " + limited.Wait.String()
-	}
-	switch {
-	case err == nil:
-		return "sent"
-	case errors.Is(err, paging.ErrUnknown):
-		return "unknown"
-	}
-	return "nothing sent"
-}
-
 func TestEventsSayWhatBecameOfAPage(t *testing.T) { // P12
 	d := double(t)
 	p := provider(t, d)

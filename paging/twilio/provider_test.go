@@ -225,6 +225,78 @@ func TestOverARealConnectionAStallIsUnknownAndFound(t *testing.T) { // C6
 	}
 }
 
+// C6: a send whose answer was lost is known by the exact text that was handed over, by its number, and by being no older than its request.
+func TestALookUpKnowsAMessageByItsWholeTextNumberAndTime(t *testing.T) {
+	const mine = "CRIT db-main: replication lag 340s (+11). Reply 4 17 ack, 5 17 escalate, 6 17 resolve. https://tocsin.example.org/i/1042"
+	long := strings.Repeat("ä", 2000)
+	type sms struct{ page, to, text string }
+	const one, two = "+4915100000001", "+4915100000002"
+	for name, tc := range map[string]struct {
+		lost  []sms         // what the provider has taken, and nobody was told
+		later time.Duration // that the request of the page looked for began after them
+		looks []sms         // one after the other
+		want  []int         // which of lost each finds, the oldest is 0; -1: none
+	}{
+		"the one that was sent":                      {lost: []sms{{"p-1", one, mine}}, looks: []sms{{"p-1", one, mine}}, want: []int{0}},
+		"nothing was sent":                           {looks: []sms{{"p-1", one, mine}}, want: []int{-1}},
+		"one that the provider took while we waited": {lost: []sms{{"p-1", one, mine}}, later: 4 * time.Second, looks: []sms{{"p-1", one, mine}}, want: []int{0}},
+		"one that is older than the request":         {lost: []sms{{"p-1", one, mine}}, later: 7 * time.Second, looks: []sms{{"p-2", one, mine}}, want: []int{-1}},
+		"to another number":                          {lost: []sms{{"p-1", two, mine}}, looks: []sms{{"p-1", one, mine}}, want: []int{-1}},
+		"a text with another (+n)":                   {lost: []sms{{"p-1", one, strings.Replace(mine, "(+11)", "(+1)", 1)}}, looks: []sms{{"p-2", one, mine}}, want: []int{-1}},
+		"a text without its (+n)":                    {lost: []sms{{"p-1", one, strings.Replace(mine, " (+11)", "", 1)}}, looks: []sms{{"p-2", one, mine}}, want: []int{-1}},
+		"a text that goes on":                        {lost: []sms{{"p-1", one, mine + " "}}, looks: []sms{{"p-2", one, mine}}, want: []int{-1}},
+		"the same link in another text":              {lost: []sms{{"p-1", one, "Still on 17? https://tocsin.example.org/i/1042"}}, looks: []sms{{"p-2", one, mine}}, want: []int{-1}},
+		"among others, older and newer": {
+			lost:  []sms{{"p-0", one, "one"}, {"p-1", two, mine}, {"p-2", one, mine}, {"p-3", one, "two"}},
+			looks: []sms{{"p-2", one, mine}}, want: []int{2},
+		},
+		"the same text twice, for two pages and a third": {
+			lost:  []sms{{"p-1", one, mine}, {"p-2", one, mine}},
+			looks: []sms{{"p-2", one, mine}, {"p-1", one, mine}, {"p-3", one, mine}, {"p-2", one, mine}}, want: []int{1, 0, -1, 1},
+		},
+		"a text that was cut to what fits": {lost: []sms{{"p-1", one, long}}, looks: []sms{{"p-1", one, long}}, want: []int{0}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := double(t)
+				d.Script(func(int, providertest.Request) providertest.Step { return providertest.Step{Taken: true, Drop: true} })
+				as := func(s sms) paging.Message {
+					return paging.Message{ID: s.page, Channel: paging.SMS, To: s.to, Text: s.text}
+				}
+				sender := provider(t, providertest.Transport(d))
+				for _, s := range tc.lost {
+					if _, err := sender.Send(t.Context(), as(s)); !errors.Is(err, paging.ErrUnknown) {
+						t.Fatalf("send = %v, want unknown", err)
+					}
+				}
+				time.Sleep(tc.later)
+				began := time.Now()
+				finder := provider(t, providertest.Transport(d)) // another process: it knows nothing of those
+				var got []int
+				for _, s := range tc.looks {
+					r, found, err := finder.Find(t.Context(), as(s), began)
+					if err != nil {
+						t.Fatal(err)
+					}
+					which := -1
+					for i, taken := range d.Taken() {
+						if found && taken.ID == r.ID {
+							which = i
+						}
+					}
+					got = append(got, which)
+				}
+				if diff := gocmp.Diff(tc.want, got); diff != "" {
+					t.Errorf("found (-want +got):\n%s", diff)
+				}
+				if problems := d.Problems(); len(problems) > 0 {
+					t.Errorf("not as described: %v", problems)
+				}
+			})
+		})
+	}
+}
+
 func TestTwoPagesOfOnePersonAreNotTakenForOneCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := double(t)
