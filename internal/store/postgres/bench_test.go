@@ -3,12 +3,12 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
 	"tocsin"
 	"tocsin/internal/store"
+	"tocsin/internal/store/storetest"
 	"tocsin/parts/partstest"
 )
 
@@ -24,29 +24,6 @@ func openBench(b testing.TB) *DB {
 		}
 	})
 	return db
-}
-
-// benchAlerts returns alerts with about 800 bytes of text each, as the bench of sqlite has them.
-func benchAlerts(from, n int) []tocsin.Alert {
-	at := time.Date(2026, 11, 23, 3, 0, 0, 0, time.UTC)
-	out := make([]tocsin.Alert, n)
-	for i := range out {
-		id := from + i
-		group := id / 100
-		out[i] = tocsin.Alert{
-			ID: int64(id), Fingerprint: tocsin.FingerprintOf("prometheus", fmt.Sprint(id)), Source: fmt.Sprintf("prometheus-%d", id%1000),
-			Status: tocsin.Firing, Severity: tocsin.Critical, Word: "critical", Summary: "replication lag of the database is 340 s and rises", About: fmt.Sprintf("db-%d", id),
-			Labels: tocsin.NewLabels(map[string]string{
-				"alertname": fmt.Sprintf("ReplicationLag%d", id%1000), "service": fmt.Sprintf("db-%d", id%1001), "host": fmt.Sprintf("host-%d", group),
-				"env": "production", "region": "eu-west", "team": "platform", "job": "postgres", "severity": "critical", "cluster": "main", "instance": fmt.Sprintf("10.0.0.%d:9100", id%256),
-			}),
-			Annotations: tocsin.NewLabels(map[string]string{"summary": "replication lag of the database is 340 s and rises", "description": strings.Repeat("what to do about it; ", 12)}),
-			URL:         "http://127.0.0.1:9090/graph?g0.expr=pg_replication_lag", StartsAt: at, FirstAt: at, LastAt: at, EndsAt: at.Add(5 * time.Minute), Count: 1,
-			Rule: "databases", Group: fmt.Sprintf("db-%d", id%1001), Incident: int64(id/10 + 1), AsOf: int64(id),
-			Why: tocsin.Why{Rule: "databases", Matchers: []string{`kind="database"`, `severity!="info"`}, Group: map[string]string{"service": fmt.Sprintf("db-%d", id%1001)}, Joined: "opened"},
-		}
-	}
-	return out
 }
 
 func update(b testing.TB, db *DB, fn func(*store.Tx) error) {
@@ -79,7 +56,7 @@ func ways(b *testing.B, prepare func(*DB), batch func(db *DB, round, size int)) 
 func BenchmarkPutAlerts(b *testing.B) {
 	ways(b, func(*DB) {}, func(db *DB, round, size int) {
 		b.StopTimer()
-		alerts := benchAlerts(1+round*size, size)
+		alerts := storetest.Many(1+round*size, size)
 		b.StartTimer()
 		update(b, db, func(tx *store.Tx) error { return tx.PutAlerts(alerts) })
 	})
@@ -90,7 +67,7 @@ const benchRows = 50_000
 func fillBench(b *testing.B, db *DB) {
 	b.Helper()
 	for i := 0; i < benchRows; i += 1000 {
-		alerts := benchAlerts(i+1, 1000)
+		alerts := storetest.Many(i+1, 1000)
 		update(b, db, func(tx *store.Tx) error { return tx.PutAlerts(alerts) })
 	}
 	update(b, db, func(tx *store.Tx) error { _, err := tx.Claim(0, "one"); return err })
@@ -163,34 +140,16 @@ func BenchmarkClaimPages(b *testing.B) {
 	for _, way := range []string{"arrays", "pipelined"} {
 		b.Run("50 of 100000 due, by "+way, func(b *testing.B) {
 			db := openBench(b)
-			at := time.Date(2026, 11, 23, 3, 0, 0, 0, time.UTC)
-			var pages []tocsin.Page
-			for i := range 100_000 {
-				pages = append(pages, tocsin.Page{
-					ID: fmt.Sprint(i), Kind: tocsin.KindPage, Incident: int64(i/2 + 1), Person: fmt.Sprintf("person-%d", i%500), Channel: []string{"sms", "email"}[i%2],
-					State: tocsin.PageDue, Lane: 1 + i%3, DueAt: at.Add(time.Duration(i) * time.Millisecond),
-				})
+			err := storetest.FillDue(b.Context(), db)
+			if err != nil {
+				b.Fatal(err)
 			}
-			var incidents []tocsin.Incident
-			for i := range 50_001 {
-				incidents = append(incidents, tocsin.Incident{ID: int64(i), State: tocsin.Triggered})
-			}
-			update(b, db, func(tx *store.Tx) error {
-				err := tx.PutIncidents(incidents)
-				if err != nil {
-					return err
-				}
-				return tx.InsertPages(pages)
-			})
 			db.bulks.never, db.bulks.known = way == "pipelined", nil
 			for b.Loop() {
-				update(b, db, func(tx *store.Tx) error {
-					got, err := tx.ClaimPages(at.Add(time.Hour), time.Hour, map[string]int{"sms": 25, "email": 25, "voice": 25}, 1)
-					if err == nil && len(got) != 50 {
-						err = fmt.Errorf("%d pages claimed, want 50", len(got))
-					}
-					return err
-				})
+				claimed, err := storetest.ClaimDue(b.Context(), db)
+				if err != nil || claimed != 50 {
+					b.Fatalf("%d pages claimed, want 50; error %v", claimed, err)
+				}
 			}
 		})
 	}

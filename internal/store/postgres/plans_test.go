@@ -14,6 +14,7 @@ import (
 
 	"tocsin"
 	"tocsin/internal/store"
+	"tocsin/internal/store/storetest"
 	"tocsin/parts/partstest"
 )
 
@@ -102,7 +103,7 @@ func TestNothingThatIsAskedOftenReadsAWholeTable(t *testing.T) {
 	ask("move", func(tx *store.Tx) error {
 		return tx.MoveAlerts([]store.AlertMove{{ID: 7, Status: tocsin.Resolved}, {ID: 70, Status: tocsin.Resolved}})
 	})
-	ask("put", func(tx *store.Tx) error { return tx.PutAlerts(benchAlerts(1, 64)) })
+	ask("put", func(tx *store.Tx) error { return tx.PutAlerts(storetest.Many(1, 64)) })
 	ask("open incidents", func(tx *store.Tx) error { _, err := tx.OpenIncidents(0); return err })
 	ask("newest incidents", func(tx *store.Tx) error { _, err := tx.Incidents(store.IncidentFilter{}); return err })
 	ask("incidents of a state", func(tx *store.Tx) error {
@@ -154,7 +155,7 @@ func fillPlanned(t *testing.T, db *DB, at time.Time) {
 	t.Helper()
 	const alerts, incidents, pages = 30_000, 20_000, 30_000
 	for i := 0; i < alerts; i += 2000 {
-		batch := benchAlerts(i+1, 2000)
+		batch := storetest.Many(i+1, 2000)
 		for n := range batch {
 			if i+n < alerts-alerts/20 { // what fires is young, mostly
 				batch[n].Status = tocsin.Resolved

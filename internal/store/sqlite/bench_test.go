@@ -4,10 +4,8 @@ package sqlite
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -15,43 +13,12 @@ import (
 
 	"tocsin"
 	"tocsin/internal/store"
+	"tocsin/internal/store/storetest"
 )
 
 func openBench(b testing.TB) *DB {
 	b.Helper()
-	db, err := Open(filepath.Join(b.TempDir(), "tocsin.db"), Options{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			b.Error(err)
-		}
-	})
-	return db
-}
-
-// benchAlerts returns alerts with about 800 bytes of text each; 100 share each service, host and name.
-func benchAlerts(from, n int) []tocsin.Alert {
-	at := time.Date(2026, 11, 23, 3, 0, 0, 0, time.UTC)
-	out := make([]tocsin.Alert, n)
-	for i := range out {
-		id := from + i
-		group := id / 100
-		out[i] = tocsin.Alert{
-			ID: int64(id), Fingerprint: tocsin.FingerprintOf("prometheus", fmt.Sprint(id)), Source: fmt.Sprintf("prometheus-%d", id%1000), Key: "",
-			Status: tocsin.Firing, Severity: tocsin.Critical, Word: "critical", Summary: "replication lag of the database is 340 s and rises", About: fmt.Sprintf("db-%d", id),
-			Labels: tocsin.NewLabels(map[string]string{
-				"alertname": fmt.Sprintf("ReplicationLag%d", id%1000), "service": fmt.Sprintf("db-%d", id%1001), "host": fmt.Sprintf("host-%d", group),
-				"env": "production", "region": "eu-west", "team": "platform", "job": "postgres", "severity": "critical", "cluster": "main", "instance": fmt.Sprintf("10.0.0.%d:9100", id%256),
-			}),
-			Annotations: tocsin.NewLabels(map[string]string{"summary": "replication lag of the database is 340 s and rises", "description": strings.Repeat("what to do about it; ", 12)}),
-			URL:         "http://127.0.0.1:9090/graph?g0.expr=pg_replication_lag", StartsAt: at, FirstAt: at, LastAt: at, EndsAt: at.Add(5 * time.Minute), Count: 1,
-			Rule: "databases", Group: fmt.Sprintf("db-%d", id%1001), Incident: int64(id/10 + 1), AsOf: int64(id),
-			Why: tocsin.Why{Rule: "databases", Matchers: []string{`kind="database"`, `severity!="info"`}, Group: map[string]string{"service": fmt.Sprintf("db-%d", id%1001)}, Joined: "opened"},
-		}
-	}
-	return out
+	return open(b, filepath.Join(b.TempDir(), "tocsin.db"))
 }
 
 // perSecond reports n a second, and a second of CPU of the whole process, which other load on the machine does not change.
@@ -81,7 +48,7 @@ func put(b testing.TB, db *DB, alerts []tocsin.Alert) {
 func fill(b testing.TB, db *DB, n int) {
 	b.Helper()
 	for i := 0; i < n; i += 1000 {
-		put(b, db, benchAlerts(i+1, 1000))
+		put(b, db, storetest.Many(i+1, 1000))
 	}
 	var incidents []tocsin.Incident
 	for i := range n/10 + 1 {
@@ -100,7 +67,7 @@ func BenchmarkPutAlerts(b *testing.B) {
 			next := 1
 			for b.Loop() {
 				b.StopTimer()
-				alerts := benchAlerts(next, size)
+				alerts := storetest.Many(next, size)
 				b.StartTimer()
 				put(b, db, alerts)
 				next += size
@@ -138,7 +105,7 @@ func BenchmarkSingleCommits(b *testing.B) {
 	db := openBench(b)
 	n := 0
 	for b.Loop() {
-		put(b, db, benchAlerts(n+1, 1))
+		put(b, db, storetest.Many(n+1, 1))
 		n++
 	}
 	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "commits/s")
@@ -221,7 +188,7 @@ func BenchmarkCommitsOf64Callers(b *testing.B) {
 	cpu := cpuTime(b)
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			put(b, db, benchAlerts(int(next.Add(1)), 1))
+			put(b, db, storetest.Many(int(next.Add(1)), 1))
 		}
 	})
 	perSecond(b, b.N, cpu, "updates")
@@ -229,30 +196,13 @@ func BenchmarkCommitsOf64Callers(b *testing.B) {
 
 func BenchmarkClaimPages(b *testing.B) {
 	db := openBench(b)
-	at := time.Date(2026, 11, 23, 3, 0, 0, 0, time.UTC)
-	var pages []tocsin.Page
-	for i := range 100_000 {
-		pages = append(pages, tocsin.Page{
-			ID: fmt.Sprint(i), Kind: tocsin.KindPage, Incident: int64(i/2 + 1), Person: fmt.Sprintf("person-%d", i%500), Channel: []string{"sms", "email"}[i%2],
-			State: tocsin.PageDue, Lane: 1 + i%3, DueAt: at.Add(time.Duration(i) * time.Millisecond),
-		})
-	}
-	var incidents []tocsin.Incident
-	for i := range 50_001 {
-		incidents = append(incidents, tocsin.Incident{ID: int64(i), State: tocsin.Triggered})
-	}
-	err := db.Update(b.Context(), store.Paging, func(t *store.Tx) error { return errors.Join(t.PutIncidents(incidents), t.InsertPages(pages)) })
+	err := storetest.FillDue(b.Context(), db)
 	if err != nil {
 		b.Fatal(err)
 	}
-	claimed := 0
 	b.Run("50 of 100000 due", func(b *testing.B) {
 		for b.Loop() {
-			err := db.Update(b.Context(), store.Paging, func(t *store.Tx) error {
-				got, err := t.ClaimPages(at.Add(time.Hour), time.Hour, map[string]int{"sms": 25, "email": 25, "voice": 25}, 1)
-				claimed += len(got)
-				return err
-			})
+			_, err := storetest.ClaimDue(b.Context(), db)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -270,14 +220,13 @@ func BenchmarkClaimPages(b *testing.B) {
 
 func BenchmarkTouches(b *testing.B) {
 	db := openBench(b)
-	at := time.Date(2026, 11, 23, 3, 0, 0, 0, time.UTC)
 	touches := make([]store.Touch, 1<<store.ChunkBits)
 	n, cpu := 0, cpuTime(b)
 	for b.Loop() {
 		err := db.Update(b.Context(), store.Correlation, func(t *store.Tx) error {
 			for chunk := range int64(100) {
 				for i := range touches {
-					touches[i] = store.Touch{Alert: chunk<<store.ChunkBits + int64(i), LastAt: at, EndsAt: at.Add(5 * time.Minute), Count: int64(n), AsOf: int64(n)}
+					touches[i] = store.Touch{Alert: chunk<<store.ChunkBits + int64(i), LastAt: storetest.Night, EndsAt: storetest.Night.Add(5 * time.Minute), Count: int64(n), AsOf: int64(n)}
 				}
 				err := t.PutTouches(0, chunk, touches)
 				if err != nil {

@@ -21,9 +21,10 @@ import (
 	"tocsin"
 	"tocsin/internal/store"
 	"tocsin/internal/store/migrations"
+	"tocsin/internal/store/storetest"
 )
 
-func open(t *testing.T, path string) *DB {
+func open(t testing.TB, path string) *DB {
 	t.Helper()
 	db, err := Open(path, Options{})
 	if err != nil {
@@ -85,7 +86,7 @@ func TestAPathWithAnyCharactersIsOneFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, "tocsin.db")
-	put(t, open(t, path), benchAlerts(1, 1))
+	put(t, open(t, path), storetest.Many(1, 1))
 	if _, err := os.Stat(path); err != nil {
 		t.Error(err)
 	}
@@ -101,7 +102,7 @@ func TestAFullDiskIsAnErrorUntilThereIsRoomAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	put(t, db, benchAlerts(1, 100))
+	put(t, db, storetest.Many(1, 100))
 	limit("1")
 	var wg sync.WaitGroup
 	for i := range 20 {
@@ -110,7 +111,7 @@ func TestAFullDiskIsAnErrorUntilThereIsRoomAgain(t *testing.T) {
 				if i%2 == 0 {
 					return tx.SetMeta("small", "fits in what is there")
 				}
-				return tx.PutAlerts(benchAlerts(1000*(i+1), 200))
+				return tx.PutAlerts(storetest.Many(1000*(i+1), 200))
 			})
 			if i%2 == 0 && err != nil {
 				t.Errorf("an update that needs no room = %v, want none", err)
@@ -122,14 +123,14 @@ func TestAFullDiskIsAnErrorUntilThereIsRoomAgain(t *testing.T) {
 	}
 	wg.Wait()
 	err := db.Update(ctx, store.Commands, func(tx *store.Tx) error {
-		_ = tx.PutAlerts(benchAlerts(5000, 200)) // passes the error over
+		_ = tx.PutAlerts(storetest.Many(5000, 200)) // passes the error over
 		return tx.SetMeta("after", "must not stay")
 	})
 	if !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("an update that passes the error over = %v, want ErrUnavailable", err)
 	}
 	limit("1000000")
-	put(t, db, benchAlerts(1000, 100))
+	put(t, db, storetest.Many(1000, 100))
 	count := 0
 	err = db.View(ctx, func(tx *store.Tx) error {
 		for _, err := range tx.Alerts(store.AlertFilter{}) {
@@ -268,7 +269,7 @@ func TestAnUpdateThatWaitsEndsWithItsCaller(t *testing.T) {
 	}
 	close(release)
 	wg.Wait()
-	put(t, db, benchAlerts(1, 1))
+	put(t, db, storetest.Many(1, 1))
 }
 
 func TestTheLogDoesNotGrowWithoutBound(t *testing.T) {
@@ -280,7 +281,7 @@ func TestTheLogDoesNotGrowWithoutBound(t *testing.T) {
 	}
 	worst := int64(0)
 	for i := range 60 {
-		put(t, db, benchAlerts(i*1000+1, 1000))
+		put(t, db, storetest.Many(i*1000+1, 1000))
 		if info, err := os.Stat(path + "-wal"); err == nil {
 			worst = max(worst, info.Size())
 		}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"tocsin/internal/store"
+	"tocsin/internal/store/storetest"
 	"tocsin/parts/partstest"
 )
 
@@ -116,7 +117,7 @@ func TestAMigrationThatIsKilledIsFinishedByTheNextStart(t *testing.T) {
 		if err != nil {
 			t.Fatalf("seed %d, kill %d: the next start: %v", seed, n, err)
 		}
-		put(t, db, benchAlerts(1, 10))
+		put(t, db, storetest.Many(1, 10))
 		if err := db.Close(); err != nil {
 			t.Fatal(err)
 		}
