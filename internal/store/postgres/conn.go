@@ -61,7 +61,7 @@ func (c *conn) fail(err error) error {
 		return nil
 	}
 	if gone := c.ctx.Err(); gone != nil {
-		err = ended(c.ctx, err)
+		err = fmt.Errorf("the caller has gone: %w", gone) // told apart from limits of our own
 	} else {
 		err = fail(err)
 	}

@@ -171,29 +171,31 @@ func (db *DB) Update(ctx context.Context, lane store.Lane, fn func(*store.Tx) er
 	if lane < 0 || int(lane) >= len(db.lanes) {
 		return fmt.Errorf("store: there is no lane %d", lane)
 	}
-	for try := 1; ; try++ {
-		err := db.attempt(ctx, db.lanes[lane], beginUpdate, statementLimit, fn)
-		f, ok := errors.AsType[*failure](err)
-		if !ok || !f.again(try) {
-			return err
-		}
+	attempt := func() error { return db.attempt(ctx, db.lanes[lane], beginUpdate, statementLimit, fn) }
+	return persist(ctx, attempt, func(f *failure) bool {
 		db.tries.WithLabelValues(f.why.String()).Inc()
-		if err := pause(ctx, try); err != nil {
-			return errors.Join(f, err)
-		}
-	}
+		return true
+	})
 }
 
 // View runs fn on a snapshot; see store.DB. fn runs once.
 func (db *DB) View(ctx context.Context, fn func(*store.Tx) error) error {
-	var began bool
-	for try := 1; ; try++ {
-		err := db.attempt(ctx, db.reading, beginView, readLimit, func(tx *store.Tx) error {
+	began := false
+	attempt := func() error {
+		return db.attempt(ctx, db.reading, beginView, readLimit, func(tx *store.Tx) error {
 			began = true
 			return fn(tx)
 		})
+	}
+	return persist(ctx, attempt, func(*failure) bool { return !began })
+}
+
+// persist runs attempt, and once more, after a pause, as often as its failure asks for that and may allows it.
+func persist(ctx context.Context, attempt func() error, may func(*failure) bool) error {
+	for try := 1; ; try++ {
+		err := attempt()
 		f, ok := errors.AsType[*failure](err)
-		if !ok || began || !f.again(try) {
+		if !ok || !f.again(try) || !may(f) {
 			return err
 		}
 		if err := pause(ctx, try); err != nil {
@@ -284,17 +286,13 @@ func (c *conn) lend(fn func(*store.Tx) error) (err error) {
 }
 
 // Now is the database's clock.
-func (db *DB) Now(ctx context.Context) (time.Time, error) {
-	for try := 1; ; try++ {
-		now, err := db.now(ctx)
-		f, ok := errors.AsType[*failure](err)
-		if !ok || !f.again(try) {
-			return now, err
-		}
-		if err := pause(ctx, try); err != nil {
-			return time.Time{}, errors.Join(f, err)
-		}
+func (db *DB) Now(ctx context.Context) (now time.Time, err error) {
+	attempt := func() error {
+		now, err = db.now(ctx)
+		return err
 	}
+	err = persist(ctx, attempt, func(*failure) bool { return true })
+	return now, err
 }
 
 func (db *DB) now(ctx context.Context) (time.Time, error) {

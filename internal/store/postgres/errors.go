@@ -110,11 +110,3 @@ func fatal(e *pgconn.PgError) bool {
 	}
 	return severity == "FATAL" || severity == "PANIC"
 }
-
-// ended returns the error of a caller that is gone, told apart from limits of our own.
-func ended(ctx context.Context, err error) error {
-	if cause := ctx.Err(); cause != nil {
-		return fmt.Errorf("the caller has gone: %w", cause)
-	}
-	return err
-}
