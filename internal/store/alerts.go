@@ -14,7 +14,7 @@ import (
 var alertColumns = cols(`id partition status incident severity fingerprint source service host alertname starts_at first_at last_at
 	ends_at count as_of rule grp labels key word summary about url annotations why joined content`)
 
-var putAlert = alertColumns.upsert("alert")
+var putAlert = alertColumns.upsert("alert", 1)
 
 // PutAlerts inserts alerts, or replaces their whole rows.
 func (t *Tx) PutAlerts(alerts []tocsin.Alert) error {

@@ -101,13 +101,17 @@ func marks(from, n int) string {
 	return strings.Join(out, ", ")
 }
 
-// upsert returns the statement that inserts a whole row or replaces the one whose id is the same.
-func (c columns) upsert(table string) string {
-	sets := make([]string, 0, len(c))
-	for _, n := range c[1:] {
+// upsert returns the statement that inserts a whole row or replaces the one with the same key: the first keys columns.
+func (c columns) upsert(table string, keys int) string {
+	text := c.insert(table) + " ON CONFLICT (" + c[:keys].list("") + ") DO "
+	if keys == len(c) {
+		return text + "NOTHING"
+	}
+	sets := make([]string, 0, len(c)-keys)
+	for _, n := range c[keys:] {
 		sets = append(sets, n+" = excluded."+n)
 	}
-	return c.insert(table) + " ON CONFLICT (" + c[0] + ") DO UPDATE SET " + strings.Join(sets, ", ")
+	return text + "UPDATE SET " + strings.Join(sets, ", ")
 }
 
 // A where gathers the conditions of a filter and their arguments.

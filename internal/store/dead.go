@@ -21,8 +21,7 @@ const deadKept = 1000
 
 var deadColumns = cols("partition position at reason payload tries")
 
-var buryDead = deadColumns.insert("dead_letter") + ` ON CONFLICT (partition, position) DO UPDATE
-	SET at = excluded.at, reason = excluded.reason, payload = excluded.payload, tries = excluded.tries`
+var buryDead = deadColumns.upsert("dead_letter", 2)
 
 const dropOldDead = `DELETE FROM dead_letter WHERE (partition, position) IN (
 	SELECT partition, position FROM dead_letter ORDER BY at DESC, partition DESC, position DESC LIMIT 1000 OFFSET $1)`

@@ -123,17 +123,7 @@ func (t *Tx) touchRows(b Table, rows []Row) error {
 
 // Import inserts rows, or replaces those with their keys.
 func (t *Tx) Import(b Table, rows []Row) error {
-	sets := make([]string, 0, len(b.Columns))
-	for _, n := range b.Columns[b.Keys:] {
-		sets = append(sets, n+" = excluded."+n)
-	}
-	query := columns(b.Columns).insert(b.Name) + " ON CONFLICT (" + b.key() + ") DO "
-	if len(sets) == 0 {
-		query += "NOTHING"
-	} else {
-		query += "UPDATE SET " + strings.Join(sets, ", ")
-	}
-	err := t.conn.Each(query, len(b.Columns), len(rows), func(i int, c []any) { copy(c, rows[i]) }, nil)
+	err := t.conn.Each(columns(b.Columns).upsert(b.Name, b.Keys), len(b.Columns), len(rows), func(i int, c []any) { copy(c, rows[i]) }, nil)
 	if err != nil {
 		return fmt.Errorf("import %d rows of table %s: %w", len(rows), b.Name, err)
 	}

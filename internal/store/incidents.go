@@ -14,7 +14,7 @@ const codeRest = 7 * 24 * time.Hour
 var incidentColumns = cols(`id partition state major severity priority urgency code opened_at newest_at page_at paged acked_at acked_by
 	resolved_at resolved_by open_alerts alerts reopened title rule key grp labels service escalation team`)
 
-var putIncident = incidentColumns.upsert("incident")
+var putIncident = incidentColumns.upsert("incident", 1)
 
 // PutIncidents inserts incidents, or replaces their whole rows.
 func (t *Tx) PutIncidents(incidents []tocsin.Incident) error {

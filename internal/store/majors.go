@@ -11,7 +11,7 @@ import (
 var majorColumns = cols(`id partition state phase title rule scope priority escalation action on_timeout decide_after_us code measures
 	peak limits incidents proposed_at decide_by escalated decided_at decided_by resolved_at led_by`)
 
-var putMajor = majorColumns.upsert("major")
+var putMajor = majorColumns.upsert("major", 1)
 
 // PutMajors inserts majors, or replaces their whole rows.
 func (t *Tx) PutMajors(majors []tocsin.Major) error {

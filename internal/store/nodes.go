@@ -26,7 +26,7 @@ func scanNode(r Row) (Node, error) {
 	}, nil
 }
 
-var upsertNode = nodeColumns.upsert("node")
+var upsertNode = nodeColumns.upsert("node", 1)
 
 // PutNode writes what a node says of itself.
 func (t *Tx) PutNode(n Node) error {
