@@ -252,7 +252,9 @@ func (r *rig) fingerprint(d doorway, text string) (string, bool) {
 	if status == http.StatusBadRequest {
 		return "", false
 	}
-	var made struct{ Alerts []struct{ Fingerprint string } }
+	var made struct {
+		Alerts []struct{ Fingerprint string }
+	}
 	err := json.Unmarshal([]byte(answer), &made)
 	if err != nil || status != http.StatusOK || len(made.Alerts) != 1 {
 		r.t.Fatalf("a dry run of %q: %d %s, %v", text, status, answer, err)

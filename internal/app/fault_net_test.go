@@ -55,6 +55,17 @@ func (p *plant) slowly(n int, body bool) (conns []net.Conn) {
 // memory is the process's resident memory in bytes; 0 where the system does not say.
 func (p *plant) memory() int64 {
 	p.t.Helper()
+	return p.inMemory("VmRSS:")
+}
+
+// peak is the most that its resident memory ever was.
+func (p *plant) peak() int64 {
+	p.t.Helper()
+	return p.inMemory("VmHWM:")
+}
+
+func (p *plant) inMemory(field string) int64 {
+	p.t.Helper()
 	if runtime.GOOS != "linux" {
 		return 0
 	}
@@ -63,7 +74,7 @@ func (p *plant) memory() int64 {
 		p.t.Fatal(err)
 	}
 	for line := range strings.Lines(string(b)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+		if rest, ok := strings.CutPrefix(line, field); ok {
 			kb, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
 			if err != nil {
 				p.t.Fatal(err)

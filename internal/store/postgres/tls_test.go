@@ -109,7 +109,7 @@ func TestTheServersCertificateIsCheckedAsTheAddressAsks(t *testing.T) {
 		host, mode, root string
 		want             string // what the error says; "" for none
 	}{
-		"verify-full":                               {"127.0.0.1", "verify-full", ours.file, ""},
+		"verify-full": {"127.0.0.1", "verify-full", ours.file, ""},
 		"verify-full of a server of another name":   {"localhost", "verify-full", ours.file, "the server's certificate was not accepted"},
 		"verify-full without knowing the authority": {"127.0.0.1", "verify-full", "", "the server's certificate was not accepted"},
 		"verify-full by another authority":          {"127.0.0.1", "verify-full", others.file, "the server's certificate was not accepted"},
