@@ -83,6 +83,7 @@ type Worker struct {
 	ticked  time.Time                    // when a tick was sent that has not come back; zero: none is under way
 	tickFor time.Time                    // what was due then
 	untick  time.Time                    // no tick before this, for the journal refused one
+	still   time.Time                    // since when it refuses them; zero: it does not
 	unsure  bool                         // whether the last commit was done is not known
 	last    struct{ writer, seq uint64 } // of the record applied last
 
@@ -254,10 +255,17 @@ func (w *Worker) tick(ctx context.Context) {
 	err := w.log.Tick(ctx)
 	if err != nil {
 		w.untick = time.Now().Add(tickRetry)
-		w.o.Log.Warn("tick was not written, and will be tried again", "error", err, "wait", tickRetry)
+		if w.still.IsZero() && ctx.Err() == nil {
+			w.still = time.Now()
+			w.o.Log.Warn("time stands still: the journal takes no tick, so waits do not end until it does", "partition", w.d.partition, "due", due, "error", err, "every", tickRetry)
+		}
 		return
 	}
 	w.ticked, w.tickFor = time.Now(), w.d.NextDue()
+	if !w.still.IsZero() {
+		w.o.Log.Info("time goes on: the journal takes ticks again", "partition", w.d.partition, "stood", time.Since(w.still).Round(time.Millisecond))
+		w.still = time.Time{}
+	}
 }
 
 func isTick(r Record) bool { return len(r.Events) == 0 && r.Rules == nil }

@@ -1,9 +1,11 @@
 package correlate
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"testing"
@@ -326,8 +328,24 @@ func TestAWorkerTicksOnceForWhatIsDueWhenItIsIdle(t *testing.T) {
 	})
 }
 
-func TestAWorkerWhoseTickIsRefusedWaitsASecond(t *testing.T) {
-	working(t, WorkerOptions{}, func(t *testing.T, m *memory, _ *Worker) {
+// What is due while the journal takes nothing is due at the latest a second after it takes something again: and no sooner, for a state
+// that no record explains could not be found again.
+func TestAWorkerWhoseTickIsRefusedWaitsASecondAndSaysSoOnce(t *testing.T) {
+	var said bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.LevelKey || a.Key == slog.MessageKey || a.Key == "stood" {
+			return a
+		}
+		return slog.Attr{}
+	}}))
+	defer func() {
+		want := "level=WARN msg=\"time stands still: the journal takes no tick, so waits do not end until it does\"\n" +
+			"level=INFO msg=\"time goes on: the journal takes ticks again\" stood=4s\n"
+		if diff := cmp.Diff(want, said.String()); diff != "" {
+			t.Errorf("said (-want +got):\n%s", diff)
+		}
+	}()
+	working(t, WorkerOptions{Log: log}, func(t *testing.T, m *memory, _ *Worker) {
 		m.mu.Lock()
 		m.tickFail = errors.New("the disk is full")
 		m.mu.Unlock()

@@ -1,13 +1,16 @@
 package app
 
 import (
+	"bytes"
 	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"syscall"
 	"testing"
+	"time"
 
 	"tocsin/parts/partstest"
 )
@@ -100,3 +103,67 @@ func TestAFullDiskClosesTheDoorsAndNothingElse(t *testing.T) {
 	p.noPanic()
 	t.Logf("accepted %d lost %d doubled %d state=fold %v", sum.accepted, sum.lost, sum.doubled, sum.fold)
 }
+
+// waitRules gather for long enough to fill a disk meanwhile.
+const waitRules = `
+rules:
+  - {name: waits, matchers: ['service="s40"'], group_by: [service], window: 24h, reopen: 24h, quiet: 1s, group_wait: 15s}
+  - {name: all, group_by: [service], window: 24h, reopen: 24h, quiet: 1s}
+`
+
+// F5: time stands still while nothing can be heard (decision 0026), and goes on within two seconds of the journal.
+func TestWhatFallsDueWhileTheDiskIsFullDoesSoWhenThereIsRoom(t *testing.T) {
+	p := newPlant(t, waitRules)
+	p.mkdata(t)
+	partstest.SmallDisk(t, p.data(), 96<<20)
+	p.start()
+	p.until("the reserve is there", func() bool { return p.exists("tocsin.db-reserve") })
+	escalated := p.mustFire(42, 0)
+	if status, _ := p.fires(40, 0); status != http.StatusAccepted {
+		t.Fatalf("an event is answered %d, want 202", status)
+	}
+	full := fill(t, p.data())
+	p.refuses(44)
+	p.until("time stands still", func() bool { return p.saidAt("time stands still") != time.Time{} })
+	p.commands(escalated, "escalate", "p42")
+	p.until("an escalation goes on", func() bool { return p.paged(43) })
+	if p.paged(40) {
+		t.Error("what waited has come about without a record that says that time has passed: no replay would find the same state")
+	}
+	err := os.Remove(full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.until("what waited is paged", func() bool { return p.paged(40) })
+	healed, goes := p.saidAt("journal writes again"), p.saidAt("time goes on")
+	if wait := goes.Sub(healed); healed.IsZero() || goes.IsZero() || wait > 2*time.Second {
+		t.Errorf("the journal wrote again at %s and time went on at %s, want it within 2 s", healed, goes)
+	}
+	p.settle()
+	p.terminate()
+	sum := p.audit()
+	p.noPanic()
+	t.Logf("accepted %d lost %d doubled %d state=fold %v, time went on %s after the journal", sum.accepted, sum.lost, sum.doubled, sum.fold, goes.Sub(healed))
+}
+
+// saidAt is when the process first logged a message that begins so; zero: it has not.
+func (p *plant) saidAt(message string) time.Time {
+	p.t.Helper()
+	for line := range bytes.Lines(p.said()) {
+		if !bytes.Contains(line, []byte(`msg="`+message)) && !bytes.Contains(line, []byte(`"msg":"`+message)) {
+			continue
+		}
+		stamp := stampOf.FindSubmatch(line)
+		if stamp == nil {
+			p.t.Fatalf("a line of the log has no time: %s", line)
+		}
+		at, err := time.Parse(time.RFC3339Nano, string(stamp[1]))
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		return at
+	}
+	return time.Time{}
+}
+
+var stampOf = regexp.MustCompile(`time"?[=:]"?([0-9T:.Z+-]+)`)
