@@ -31,6 +31,9 @@ type Job struct {
 	Say   func(format string, args ...any) // is told each step and how far it is; nil: nobody is
 }
 
+// chunk is how many rows one transaction has where nobody says otherwise.
+const chunk = 2000
+
 // A Preview is what a job would do.
 type Preview struct {
 	Rows  map[string]int64 // by table
@@ -55,7 +58,7 @@ var ErrWorked = errors.New("the old state was served again meanwhile")
 func (j *Job) inPlace() bool { return j.From == j.To }
 
 func (j *Job) fill() error {
-	j.Chunk = cmp.Or(j.Chunk, 2000)
+	j.Chunk = cmp.Or(j.Chunk, chunk)
 	if j.Say == nil {
 		j.Say = func(string, ...any) {}
 	}
@@ -70,7 +73,7 @@ func (j *Job) fill() error {
 
 // Look says what Run would do, and changes nothing. To may be nil: a target that nobody has looked at.
 func (j *Job) Look(ctx context.Context) (p Preview, err error) {
-	j.Chunk = cmp.Or(j.Chunk, 2000)
+	j.Chunk = cmp.Or(j.Chunk, chunk)
 	p.Rows = map[string]int64{}
 	err = j.From.View(ctx, func(tx *store.Tx) error {
 		for _, b := range store.Tables() {
@@ -222,6 +225,15 @@ func (j *Job) again(ctx context.Context, m *Mark, now []stand) error {
 	return j.To.Update(ctx, store.Commands, func(tx *store.Tx) error { return m.to(tx, clearing) })
 }
 
+// fromFirst begins anew with the source as it stands now.
+func (j *Job) fromFirst(ctx context.Context, m *Mark) error {
+	now, err := stands(ctx, j.From)
+	if err != nil {
+		return err
+	}
+	return j.again(ctx, m, now)
+}
+
 // stands returns where the work on each partition stands.
 func stands(ctx context.Context, db store.DB) (out []stand, err error) {
 	err = db.View(ctx, func(tx *store.Tx) error {
@@ -354,27 +366,37 @@ func table(name string) store.Table {
 
 // each calls do for every row of a table, by their keys.
 func (j *Job) each(ctx context.Context, db store.DB, b store.Table, do func(store.Row) error) error {
-	for after := store.Cursor(""); ; {
-		var batch []store.Row
-		err := db.View(ctx, func(tx *store.Tx) (err error) {
-			batch, err = tx.Export(b, after, j.Chunk)
-			return err
-		})
-		if err != nil {
-			return err
-		}
+	return batches(ctx, db, b, "", j.Chunk, func(batch []store.Row, _ store.Cursor) error {
 		for _, r := range batch {
-			err = do(r)
+			err := do(r)
 			if err != nil {
 				return err
 			}
 		}
-		if len(batch) < j.Chunk {
-			return nil
+		return nil
+	})
+}
+
+// batches calls do for the rows of a table that stand behind after, size of them at a time, by their keys, with the key of the last one.
+func batches(ctx context.Context, db store.DB, b store.Table, after store.Cursor, size int, do func(batch []store.Row, last store.Cursor) error) error {
+	for more := true; more; {
+		var batch []store.Row
+		err := db.View(ctx, func(tx *store.Tx) (err error) {
+			batch, err = tx.Export(b, after, size)
+			return err
+		})
+		if err != nil || len(batch) == 0 {
+			return err
 		}
 		after, err = b.Cursor(batch[len(batch)-1])
 		if err != nil {
 			return err
 		}
+		more = len(batch) == size
+		err = do(batch, after)
+		if err != nil {
+			return err
+		}
 	}
+	return nil
 }

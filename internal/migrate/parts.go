@@ -205,11 +205,7 @@ func (j *Job) verify(ctx context.Context, m *Mark) (*Report, error) {
 	if m.InPlace {
 		return nil, fmt.Errorf("%w: nothing serves this state before it is restored from a backup", err)
 	}
-	now, stood := stands(ctx, j.From)
-	if stood != nil {
-		return nil, stood
-	}
-	again := j.again(ctx, m, now)
+	again := j.fromFirst(ctx, m)
 	if again != nil {
 		return nil, again
 	}
@@ -302,11 +298,7 @@ func (j *Job) close(ctx context.Context, m *Mark) error {
 	if !worked {
 		return err
 	}
-	at, stood := stands(ctx, j.From)
-	if stood != nil {
-		return stood
-	}
-	again := j.again(ctx, m, at)
+	again := j.fromFirst(ctx, m)
 	if again != nil {
 		return again
 	}

@@ -14,22 +14,7 @@ import (
 func Rejoin(ctx context.Context, db store.DB, journal string, at map[int]int64) error {
 	b := table("alert")
 	partition, asOf := b.Column("partition"), b.Column("as_of")
-	for after := store.Cursor(""); ; {
-		var batch []store.Row
-		err := db.View(ctx, func(tx *store.Tx) (err error) {
-			batch, err = tx.Export(b, after, 2000)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		if len(batch) == 0 {
-			break
-		}
-		after, err = b.Cursor(batch[len(batch)-1])
-		if err != nil {
-			return err
-		}
+	err := batches(ctx, db, b, "", chunk, func(batch []store.Row, _ store.Cursor) error {
 		// What repeats said comes into the rows: it is told from older by offsets, and those begin anew.
 		batch = slices.DeleteFunc(batch, func(r store.Row) bool {
 			_, is := at[int(r.Int(partition))]
@@ -38,10 +23,10 @@ func Rejoin(ctx context.Context, db store.DB, journal string, at map[int]int64) 
 		for _, r := range batch {
 			r[asOf] = int64(0)
 		}
-		err = db.Update(ctx, store.Correlation, func(tx *store.Tx) error { return tx.Import(b, batch) })
-		if err != nil {
-			return err
-		}
+		return db.Update(ctx, store.Correlation, func(tx *store.Tx) error { return tx.Import(b, batch) })
+	})
+	if err != nil {
+		return err
 	}
 	now, err := db.Now(ctx)
 	if err != nil {

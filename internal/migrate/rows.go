@@ -56,27 +56,14 @@ func (j *Job) moveTable(ctx context.Context, m *Mark, b store.Table, h *homes) e
 		m.Table, m.After = b.Name, ""
 	}
 	told := &teller{say: j.Say, what: b.Name}
-	for {
-		var batch []store.Row
-		err := j.From.View(ctx, func(tx *store.Tx) (err error) {
-			batch, err = tx.Export(b, m.After, j.Chunk)
-			return err
-		})
-		if err != nil || len(batch) == 0 {
-			told.end()
-			return err
-		}
-		after, err := b.Cursor(batch[len(batch)-1])
-		if err != nil {
-			return err
-		}
+	err := batches(ctx, j.From, b, m.After, j.Chunk, func(batch []store.Row, last store.Cursor) error {
 		told.more(len(batch))
-		batch, err = prepare(m, b, batch, h)
+		batch, err := prepare(m, b, batch, h)
 		if err != nil {
 			return err
 		}
 		was := m.After
-		m.After = after
+		m.After = last
 		err = j.To.Update(ctx, store.Correlation, func(tx *store.Tx) error {
 			err := tx.Import(b, batch)
 			if err != nil {
@@ -86,9 +73,13 @@ func (j *Job) moveTable(ctx context.Context, m *Mark, b store.Table, h *homes) e
 		})
 		if err != nil {
 			m.After = was
-			return err
 		}
+		return err
+	})
+	if err == nil {
+		told.end()
 	}
+	return err
 }
 
 // prepare makes of rows of the source what they are in the target.
