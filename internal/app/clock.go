@@ -9,8 +9,10 @@ import (
 	"tocsin/internal/store"
 )
 
-// anchorEvery is how often the clock is corrected by the database's.
-const anchorEvery = 10 * time.Second
+const (
+	anchorEvery  = 10 * time.Second // how often the clock is corrected by the database's
+	anchorWithin = time.Second      // what took longer to say is left out: half of it may be wrong
+)
 
 // A clock tells receive times: the machine's monotonic clock, anchored to the database's, so that a jump of the wall clock
 // between two corrections moves nothing, and all nodes that share a database agree.
@@ -40,11 +42,14 @@ func (c *clock) run(ctx context.Context, db store.DB, log *slog.Logger) error {
 			return nil
 		case <-tick.C:
 		}
+		asked := time.Now()
 		now, err := db.Now(ctx)
 		if err != nil {
 			log.Warn("clock not corrected", "error", err)
 			continue
 		}
-		c.anchor.Store(now.UnixMicro() - time.Since(c.start).Microseconds())
+		if took := time.Since(asked); took < anchorWithin {
+			c.anchor.Store(now.Add(took/2).UnixMicro() - time.Since(c.start).Microseconds())
+		}
 	}
 }
