@@ -184,13 +184,26 @@ func (a *App) close() error {
 	return errors.Join(errs...)
 }
 
-// share applies the partitions that are this node's, until ctx ends.
+// share applies the partitions that are this node's, until ctx ends. While the state does not answer it leaves them to the other
+// nodes, which may reach it.
 func (a *App) share(ctx context.Context) error {
-	err := a.journal.Share(ctx, a.own)
-	if ctx.Err() != nil {
-		return nil //nolint:nilerr // it was told to stop
+	for {
+		heard, stop := a.whileHeard(ctx)
+		err := a.journal.Share(heard, a.own)
+		silent := heard.Err() != nil
+		stop()
+		switch {
+		case ctx.Err() != nil:
+			return nil //nolint:nilerr // it was told to stop
+		case !silent:
+			return err
+		}
+		a.log.Warn("the state does not answer: partitions are left to other nodes until it does", "silent_for", silentFor, "error", err)
+		if !a.untilHeard(ctx) {
+			return nil
+		}
+		a.log.Info("the state answers again: this node takes part again")
 	}
-	return err
 }
 
 const (

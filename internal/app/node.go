@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"tocsin/config"
@@ -21,13 +22,18 @@ const (
 	// again before it sends, so that one who was only asleep sends nothing that others have taken over.
 	goneAfter   = 10 * time.Second
 	forgetAfter = 24 * time.Hour
+	// silentFor is after how long without an answer of the state a node leaves its partitions to the others. A database that restarts, or
+	// fails over, is back before: nobody has to load anything anew then.
+	silentFor   = 20 * time.Second
+	silentEvery = 250 * time.Millisecond
 )
 
 // A node is this process among those that work on the same state.
 type node struct {
 	id    int64
 	row   store.Node
-	alone bool // nobody else can work on this state
+	alone bool                      // nobody else can work on this state
+	heard atomic.Pointer[time.Time] // when the state last took the row
 }
 
 // name tells this process from others in the rows.
@@ -59,7 +65,7 @@ func (a *App) enlist(ctx context.Context, c *config.Config) error {
 		host = "unknown"
 	}
 	now := a.clock.Now()
-	a.node = node{id: rand.Int64N(1<<53-1) + 1, alone: c.Storage.Postgres == nil} // a number that JSON readers keep
+	a.node.id, a.node.alone = rand.Int64N(1<<53-1)+1, c.Storage.Postgres == nil // a number that JSON readers keep
 	a.node.row = store.Node{ID: a.node.id, Name: host, Address: c.Server.Listen, Version: Version(), StartedAt: now, SeenAt: now, Detail: []byte("{}")}
 	err = a.db.Update(ctx, store.Commands, func(tx *store.Tx) error {
 		nodes, err := tx.Nodes()
@@ -84,6 +90,7 @@ func (a *App) enlist(ctx context.Context, c *config.Config) error {
 	if err != nil {
 		return fmt.Errorf("join the nodes: %w", err)
 	}
+	a.node.heard.Store(new(time.Now()))
 	return nil
 }
 
@@ -126,7 +133,7 @@ func (a *App) renew(ctx context.Context, ends bool) error {
 	if err != nil {
 		return err
 	}
-	return a.db.Update(ctx, store.Commands, func(tx *store.Tx) error {
+	err = a.db.Update(ctx, store.Commands, func(tx *store.Tx) error {
 		now := a.clock.Now()
 		row := a.node.row
 		row.SeenAt, row.Detail = now, detail
@@ -146,6 +153,44 @@ func (a *App) renew(ctx context.Context, ends bool) error {
 		}
 		return tx.ForgetNodes(now.Add(-forgetAfter))
 	})
+	if err == nil {
+		a.node.heard.Store(new(time.Now()))
+	}
+	return err
+}
+
+// whileHeard returns a context that ends when the state has not answered for silentFor. Where no other node could do better it does
+// not end.
+func (a *App) whileHeard(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	if a.kafka == nil || a.node.alone {
+		return ctx, cancel
+	}
+	go func() {
+		if a.watchHeard(ctx, func(silent time.Duration) bool { return silent > silentFor }) {
+			cancel()
+		}
+	}()
+	return ctx, cancel
+}
+
+// untilHeard waits until the state answers again; false: ctx has ended.
+func (a *App) untilHeard(ctx context.Context) bool {
+	return a.watchHeard(ctx, func(silent time.Duration) bool { return silent < goneAfter })
+}
+
+// watchHeard looks at how long the state has been silent until that is enough; false: ctx has ended before.
+func (a *App) watchHeard(ctx context.Context, enough func(silent time.Duration) bool) bool {
+	tick := time.NewTicker(silentEvery)
+	defer tick.Stop()
+	for !enough(time.Since(*a.node.heard.Load())) {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
 }
 
 // detail says what this node does now.
