@@ -3,16 +3,13 @@
 package app
 
 import (
-	"bytes"
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/segmentio/kafka-go"
 
 	"tocsin/internal/store"
 	"tocsin/parts/partstest"
@@ -144,7 +141,8 @@ func TestFleetWhoseDatabaseIsKilledGoesOnTakingAlerts(t *testing.T) {
 	t.Logf("%s database killed %d times for %s, worked again at most %s after its return", f.figures(seed, sum), kills, away, longest.Round(10*time.Millisecond))
 }
 
-// K1: the only broker is killed and comes back. No door takes what it cannot keep, and people can act meanwhile.
+// K1 and H5: the only broker is killed and comes back. No door takes what it cannot keep, with and without a database, and people
+// can act meanwhile.
 func TestFleetWhoseBrokerIsKilledRefusesAlertsAndLetsPeopleAct(t *testing.T) {
 	together(t)
 	seed := seedOf(t)
@@ -153,8 +151,9 @@ func TestFleetWhoseBrokerIsKilledRefusesAlertsAndLetsPeopleAct(t *testing.T) {
 		kills = 5
 	}
 	k := partstest.StartKafka(t, 1)
-	f := newFleet(t, 2, &manyNodes{brokers: k.Brokers, topic: "fleet-" + uuid.NewString(), dsn: partstest.Database(t)}, killRules)
-	f.many.direct = f.many.dsn
+	direct := partstest.Database(t)
+	l, through := newLink(t, direct)
+	f := newFleet(t, 2, &manyNodes{brokers: k.Brokers, topic: "fleet-" + uuid.NewString(), dsn: through, direct: direct}, killRules)
 	f.start()
 	f.until("every partition is worked on", 60*time.Second, f.working)
 	stop := f.load(seed)
@@ -166,6 +165,13 @@ func TestFleetWhoseBrokerIsKilledRefusesAlertsAndLetsPeopleAct(t *testing.T) {
 		for _, url := range f.urls() {
 			f.ack(url)
 		}
+		l.hold()
+		for range 3 {
+			if !f.refuses() {
+				t.Error("a door did not refuse that reaches neither journal nor database")
+			}
+		}
+		l.carryOn()
 		k.Start(1)
 		longest = max(longest, f.until("all doors accept", 60*time.Second, f.accepts))
 		f.until("every partition is worked on", 60*time.Second, f.working)
@@ -176,39 +182,6 @@ func TestFleetWhoseBrokerIsKilledRefusesAlertsAndLetsPeopleAct(t *testing.T) {
 	f.stop()
 	sum := f.audit()
 	t.Logf("%s broker killed %d times, all doors accepted at most %s after its return", f.figures(seed, sum), kills, longest.Round(10*time.Millisecond))
-}
-
-// K3: the topic is deleted and made anew while the nodes run. Its records are of another life: none is applied, and it is said.
-func TestFleetWhoseTopicIsMadeAnewAppliesNothingOfIt(t *testing.T) {
-	together(t)
-	seed := seedOf(t)
-	f := newFleet(t, 2, sharedStorage(t), killRules)
-	f.start()
-	f.until("every partition is worked on", 60*time.Second, f.working)
-	stop := f.load(seed)
-	sleepFor(t, 2*time.Second)
-	stop()
-	f.settle()
-	before := f.dump()
-	client := kafka.Client{Addr: kafka.TCP(strings.Split(f.many.brokers, ",")...), Transport: &kafka.Transport{}}
-	_, err := client.DeleteTopics(t.Context(), &kafka.DeleteTopicsRequest{Topics: []string{f.many.topic}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.until("the topic is made anew", 30*time.Second, func() bool {
-		made, err := client.CreateTopics(t.Context(), &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{{Topic: f.many.topic, NumPartitions: fleetPartitions, ReplicationFactor: 1}}})
-		return err == nil && made.Errors[f.many.topic] == nil
-	})
-	took := f.until("a node says that the records are not those it knows", 60*time.Second, func() bool {
-		f.knock()
-		return f.sum("tocsin_correlate_stops_total") > 0 && slices.ContainsFunc(f.nodes, func(p *plant) bool { return p.logged(errForeign.Error()) })
-	})
-	f.stop()
-	after := f.dump()
-	if !bytes.Equal(after, before) {
-		t.Errorf("the state is not as before:\n%s", firstDifferences(before, after))
-	}
-	t.Logf("seed %d: said %s after the topic was made anew", seed, took.Round(10*time.Millisecond))
 }
 
 // dump is what the rows of all partitions say.

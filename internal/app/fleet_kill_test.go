@@ -4,12 +4,9 @@ package app
 
 import (
 	"math/rand/v2"
-	"syscall"
 	"testing"
 	"time"
 )
-
-const quit = syscall.SIGQUIT
 
 // H3: three nodes under load, and one after the other is killed and comes back. Whoever lives takes what the dead one had.
 func TestFleetWhoseNodesAreKilledLosesNothingAndDoesNothingTwice(t *testing.T) {

@@ -70,6 +70,7 @@ type plant struct {
 	sendgrid *providertest.SendGrid
 	ledger   *ledger
 
+	file   string     // its configuration, where it is not the one in dir
 	name   string     // tells the nodes of a fleet apart; "" where there is only one
 	many   *manyNodes // the storage that it shares with others; nil: it is embedded
 	exe    string     // what is run; "": this test program
@@ -113,7 +114,7 @@ func newPlant(t *testing.T, rules string) *plant {
 	return p
 }
 
-func (p *plant) config() string { return filepath.Join(p.dir, "tocsin.yaml") }
+func (p *plant) config() string { return cmp.Or(p.file, filepath.Join(p.dir, "tocsin.yaml")) }
 func (p *plant) data() string   { return filepath.Join(p.dir, "data") }
 func (p *plant) log() string    { return filepath.Join(p.dir, "log"+p.name) }
 

@@ -1,0 +1,259 @@
+//go:build !race
+
+package app
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"tocsin/internal/store"
+)
+
+func (m *manyNodes) client() *kafka.Client {
+	return &kafka.Client{Addr: kafka.TCP(strings.Split(m.brokers, ",")...), Transport: &kafka.Transport{}}
+}
+
+// ends are the offsets behind the last record of each partition.
+func (m *manyNodes) ends(t *testing.T) (out []int64) {
+	t.Helper()
+	j := m.journal(t)
+	defer j.Close()
+	for n := range fleetPartitions {
+		_, next, err := j.Bounds(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, next)
+	}
+	return out
+}
+
+// remove deletes the records before an offset of each partition, as retention does.
+func (m *manyNodes) remove(t *testing.T, before []int64) {
+	t.Helper()
+	c, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(m.brokers, ",")...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	req := kmsg.NewPtrDeleteRecordsRequest()
+	req.TimeoutMillis = 10_000
+	topic := kmsg.NewDeleteRecordsRequestTopic()
+	topic.Topic = m.topic
+	for n, offset := range before {
+		p := kmsg.NewDeleteRecordsRequestTopicPartition()
+		p.Partition, p.Offset = int32(n), offset
+		topic.Partitions = append(topic.Partitions, p)
+	}
+	req.Topics = append(req.Topics, topic)
+	for _, shard := range c.RequestSharded(t.Context(), req) {
+		if shard.Err != nil {
+			t.Fatal(shard.Err)
+		}
+		for _, p := range shard.Resp.(*kmsg.DeleteRecordsResponse).Topics[0].Partitions {
+			if p.ErrorCode != 0 {
+				t.Fatalf("partition %d: %v", p.Partition, kafka.Error(p.ErrorCode))
+			}
+		}
+	}
+}
+
+// offsets are how far the state is, by partition.
+func (f *fleet) offsets(db store.DB) (out []int64) {
+	f.t.Helper()
+	err := db.View(f.t.Context(), func(tx *store.Tx) error {
+		parts, err := tx.Parts()
+		for _, p := range parts {
+			out = append(out, p.NextOffset)
+		}
+		return err
+	})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return out
+}
+
+// K3 and K11: the topic is deleted while the nodes run, and made anew. Doors refuse, and then accept by themselves; the records are of
+// another life, so none is applied, and it is said, until a person says where to go on.
+func TestFleetWhoseTopicIsMadeAnewAppliesNothingOfItUntilItIsToldTo(t *testing.T) {
+	together(t)
+	seed := seedOf(t)
+	f := newFleet(t, 2, sharedStorage(t), killRules)
+	f.start()
+	f.until("every partition is worked on", 60*time.Second, f.working)
+	stop := f.load(seed)
+	sleepFor(t, 2*time.Second)
+	stop()
+	f.settle()
+	f.stop() // and all that repeats said is written
+	before := rows(f.dump())
+	f.start()
+	f.until("every partition is worked on", 60*time.Second, f.working)
+	client := f.many.client()
+	_, err := client.DeleteTopics(t.Context(), &kafka.DeleteTopicsRequest{Topics: []string{f.many.topic}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := f.until("all doors refuse", 60*time.Second, f.refuses)
+	for _, url := range f.urls() {
+		ready, _ := get(t.Context(), url+"/readyz", "") // its status is 503
+		if bytes.Contains(ready, []byte(`"ok":true`)) {
+			t.Errorf("a node without a topic says that it is ready: %s", ready)
+		}
+	}
+	f.until("the topic is made anew", 30*time.Second, func() bool {
+		made, err := client.CreateTopics(t.Context(), &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{{Topic: f.many.topic, NumPartitions: fleetPartitions, ReplicationFactor: 1}}})
+		return err == nil && made.Errors[f.many.topic] == nil
+	})
+	made := time.Now()
+	f.until("all doors accept", 60*time.Second, f.accepts)
+	accepted := time.Since(made)
+	if accepted > 30*time.Second {
+		t.Errorf("the doors accepted %s after there was a topic again, want at most 30 s", accepted)
+	}
+	f.until("a node says that the records are not those it knows", 60*time.Second, func() bool {
+		f.knock()
+		return f.sum("tocsin_correlate_stops_total") > 0 && slices.ContainsFunc(f.nodes, func(p *plant) bool { return p.logged(errForeign.Error()) })
+	})
+	said := time.Since(made)
+	f.stop()
+	after := rows(f.dump())
+	if !bytes.Equal(after, before) {
+		t.Errorf("the state is not as before:\n%s", firstDifferences(before, after))
+	}
+	err = Rejoin(t.Context(), RejoinOptions{Config: f.nodes[0].config(), Partition: -1, At: "earliest", Stdout: io.Discard, Stderr: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.start()
+	f.settle()
+	f.stop()
+	s, err := f.many.state(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := audit{accepted: f.nodes[0].ledger.accepted}
+	f.nodes[0].auditAlerts(s, &sum, func(n *int, format string, args ...any) { *n++; t.Errorf(format, args...) })
+	t.Logf("seed %d accepted %d lost %d doubled %d; all doors refused after %s; with a topic again they accepted after %s, and it was said after %s that it is another", seed,
+		sum.accepted, sum.lost, sum.doubled, refused.Round(10*time.Millisecond), accepted.Round(10*time.Millisecond), said.Round(10*time.Millisecond))
+}
+
+// rows are what a dump says of alerts and incidents, and not how far the journal was read for it.
+func rows(dump []byte) []byte {
+	var out []byte
+	for line := range bytes.Lines(dump) {
+		if !bytes.HasPrefix(line, []byte(`{"Partition":`)) {
+			out = append(out, line...)
+		}
+	}
+	return out
+}
+
+// K4: retention takes records that nobody has applied. It is said which, and the rest is applied.
+func TestFleetWhoseUnappliedRecordsAreRemovedSaysHowManyAndGoesOn(t *testing.T) {
+	together(t)
+	each := 10
+	if full() {
+		each = 200
+	}
+	m, l := linked(t)
+	f := newFleet(t, 1, m, killRules)
+	f.start()
+	f.until("every partition is worked on", 60*time.Second, f.working)
+	for service := range services {
+		f.knockAt(f.urls()[0], service)
+	}
+	f.settle()
+	db, err := m.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	applied := f.offsets(db)
+	l.hold() // from here on nothing is applied
+	for range each {
+		for service := range cells {
+			f.knockAt(f.urls()[0], service)
+		}
+	}
+	ends, want := m.ends(t), int64(0)
+	upTo := slices.Clone(ends)
+	for n := range upTo {
+		upTo[n] -= (ends[n] - applied[n]) / 3
+		want += upTo[n] - applied[n]
+	}
+	f.nodes[0].kill()
+	l.carryOn()
+	applied2 := f.offsets(db)
+	if !slices.Equal(applied, applied2) {
+		t.Fatalf("applied up to %v, and then to %v without a database", applied, applied2)
+	}
+	m.remove(t, upTo)
+	f.start()
+	took := f.until("the records that are lost are counted", 60*time.Second, func() bool { return f.sum("tocsin_journal_lost_records_total") >= float64(want) })
+	f.until("the rest is applied", 60*time.Second, func() bool {
+		now := f.offsets(db)
+		for n := range now {
+			if now[n] < ends[n] {
+				return false
+			}
+		}
+		return true
+	})
+	if got := f.sum("tocsin_journal_lost_records_total"); got != float64(want) {
+		t.Errorf("%v records are counted as lost, want %d", got, want)
+	}
+	for n := range fleetPartitions {
+		if upTo[n] > applied[n] && !f.nodes[0].logged(fmt.Sprintf("partition=%d from=%d to=%d ", n, applied[n], upTo[n])) {
+			t.Errorf("the log does not say that partition %d lost the records %d to %d", n, applied[n], upTo[n]-1)
+		}
+	}
+	if status, _ := f.knockAt(f.urls()[0], quietService); status != http.StatusAccepted {
+		t.Errorf("the door answered %d afterwards, want 202", status)
+	}
+	f.settle()
+	f.stop()
+	t.Logf("%d records removed before they were applied, counted exactly %s after the start", want, took.Round(10*time.Millisecond))
+}
+
+// K12: somebody adds partitions to the topic. They stay unused, and it is said.
+func TestFleetWhoseTopicGetsMorePartitionsGoesOnWithItsOwn(t *testing.T) {
+	together(t)
+	seed := seedOf(t)
+	f := newFleet(t, 2, sharedStorage(t), killRules)
+	f.start()
+	f.until("every partition is worked on", 60*time.Second, f.working)
+	stop := f.load(seed)
+	sleepFor(t, time.Second)
+	res, err := f.many.client().CreatePartitions(t.Context(), &kafka.CreatePartitionsRequest{Topics: []kafka.TopicPartitionsConfig{{Name: f.many.topic, Count: fleetPartitions + 2}}})
+	if err != nil || res.Errors[f.many.topic] != nil {
+		t.Fatal(err, res)
+	}
+	took := f.until("every node says that there are foreign partitions", 60*time.Second, func() bool { return f.sum("tocsin_kafka_foreign_partitions") == 2*float64(len(f.nodes)) })
+	for _, p := range f.nodes {
+		if !p.logged("topic has partitions that are not used") {
+			t.Errorf("node %s did not say that the topic has partitions that are not used", p.name)
+		}
+	}
+	p := f.nodes[1]
+	p.terminate()
+	f.start(p) // also one that finds them there
+	f.until("every partition is worked on", 60*time.Second, f.working)
+	sleepFor(t, time.Second)
+	stop()
+	f.settle()
+	f.stop()
+	sum := f.audit()
+	t.Logf("%s all nodes knew of 2 foreign partitions after %s", f.figures(seed, sum), took.Round(10*time.Millisecond))
+}
