@@ -50,27 +50,13 @@ func acceptShared(ctx context.Context, b *bench) (rows []row, err error) {
 
 // pageShared is row 11: row 4 on Kafka and PostgreSQL.
 func pageShared(ctx context.Context, b *bench) ([]row, error) {
-	l := b.steady()
-	var p50, p99, peer50, peer99 spread
-	for round := range b.rounds {
-		ours, theirs, err := b.volleys(ctx, b.ground, fmt.Sprintf("shared-latency-%d", round), l, 0)
-		if err != nil {
-			return nil, err
-		}
-		p50, p99 = append(p50, ours.latency.p50), append(p99, ours.latency.p99)
-		if b.peer != "" {
-			peer50, peer99 = append(peer50, theirs.latency.p50), append(peer99, theirs.latency.p99)
-		}
+	r, p50, p99, err := b.pageTimes(ctx, b.ground, "shared-latency")
+	if err != nil {
+		return nil, err
 	}
-	peer := knownPages
-	if b.peer != "" {
-		peer = fmt.Sprintf("Alertmanager %s / %s ms", number(peer50.median()), number(peer99.median()))
-	}
-	return []row{{
-		id: "11", what: "Kafka and PostgreSQL: POST to the provider's request, group_wait 0, 100 incidents/s, p50 / p99", peer: peer, must: "10 / 50 ms",
-		measured: fmt.Sprintf("%s / %s ms", number(p50.median()), number(p99.median())), spread: p50.ends() + " / " + p99.ends(),
-		verdict: worse(orLess(p50.median(), 10), orLess(p99.median(), 50)),
-	}}, nil
+	r.id, r.what, r.must = "11", "Kafka and PostgreSQL: POST to the provider's request, group_wait 0, 100 incidents/s, p50 / p99", "10 / 50 ms"
+	r.verdict = worse(orLess(p50, 10), orLess(p99, 50))
+	return []row{r}, nil
 }
 
 // applyShared is row 12: row 3 on PostgreSQL, with the embedded journal and with Kafka.
