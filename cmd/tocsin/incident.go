@@ -120,11 +120,7 @@ func checked(f *client.Filter) error {
 
 func (c *connection) printIncidents(list client.List[client.Incident]) error {
 	if c.json {
-		raw := make([]json.RawMessage, len(list.Items))
-		for i := range raw {
-			raw[i] = list.Items[i].Raw
-		}
-		return printJSON(c.w.stdout, map[string]any{"incidents": raw, "more": list.More})
+		return printRaw(c, "incidents", list, func(x client.Incident) json.RawMessage { return x.Raw })
 	}
 	rows := make([][]string, len(list.Items))
 	cal := c.calendar()
@@ -163,18 +159,8 @@ func (c *connection) incidentShow() *cobra.Command {
 		Example: "  tocsin incident show i42",
 	}
 	cmd.RunE = does(func(ctx context.Context, args []string) error {
-		cl, err := c.client()
-		if err != nil {
-			return err
-		}
-		i, err := cl.Incident(ctx, args[0])
-		if err != nil {
-			return err
-		}
-		if c.json {
-			return printJSON(c.w.stdout, i.Raw)
-		}
-		return c.showIncident(i)
+		get := func(cl *client.Client) (client.Incident, error) { return cl.Incident(ctx, args[0]) }
+		return printOne(c, get, func(i client.Incident) json.RawMessage { return i.Raw }, c.showIncident)
 	})
 	return cmd
 }

@@ -60,11 +60,7 @@ func (c *connection) letterList() *cobra.Command {
 
 func (c *connection) printLetters(list client.List[client.DeadLetter]) error {
 	if c.json {
-		raw := make([]json.RawMessage, len(list.Items))
-		for i := range raw {
-			raw[i] = list.Items[i].Raw
-		}
-		return printJSON(c.w.stdout, map[string]any{"dead_letters": raw, "more": list.More})
+		return printRaw(c, "dead_letters", list, func(x client.DeadLetter) json.RawMessage { return x.Raw })
 	}
 	cal := c.calendar()
 	rows := make([][]string, len(list.Items))
@@ -83,18 +79,8 @@ func (c *connection) letterShow() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		cl, err := c.client()
-		if err != nil {
-			return err
-		}
-		d, err := cl.DeadLetter(ctx, partition, offset)
-		if err != nil {
-			return err
-		}
-		if c.json {
-			return printJSON(c.w.stdout, d.Raw)
-		}
-		return c.showLetter(d)
+		get := func(cl *client.Client) (client.DeadLetter, error) { return cl.DeadLetter(ctx, partition, offset) }
+		return printOne(c, get, func(d client.DeadLetter) json.RawMessage { return d.Raw }, c.showLetter)
 	})
 	return cmd
 }

@@ -60,11 +60,7 @@ func (c *connection) majorList() *cobra.Command {
 
 func (c *connection) printMajors(list client.List[client.Major]) error {
 	if c.json {
-		raw := make([]json.RawMessage, len(list.Items))
-		for i := range raw {
-			raw[i] = list.Items[i].Raw
-		}
-		return printJSON(c.w.stdout, map[string]any{"majors": raw, "more": list.More})
+		return printRaw(c, "majors", list, func(x client.Major) json.RawMessage { return x.Raw })
 	}
 	cal := c.calendar()
 	rows := make([][]string, len(list.Items))
@@ -97,18 +93,8 @@ func (c *connection) majorShow() *cobra.Command {
 		Example: "  tocsin major show m7",
 	}
 	cmd.RunE = does(func(ctx context.Context, args []string) error {
-		cl, err := c.client()
-		if err != nil {
-			return err
-		}
-		m, err := cl.Major(ctx, args[0])
-		if err != nil {
-			return err
-		}
-		if c.json {
-			return printJSON(c.w.stdout, m.Raw)
-		}
-		return c.showMajor(m)
+		get := func(cl *client.Client) (client.Major, error) { return cl.Major(ctx, args[0]) }
+		return printOne(c, get, func(m client.Major) json.RawMessage { return m.Raw }, c.showMajor)
 	})
 	return cmd
 }

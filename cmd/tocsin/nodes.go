@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -21,18 +22,8 @@ func (w *world) nodes() *cobra.Command {
 	}
 	c := w.connect(cmd)
 	cmd.RunE = does(func(ctx context.Context, _ []string) error {
-		cl, err := c.client()
-		if err != nil {
-			return err
-		}
-		n, err := cl.Nodes(ctx)
-		if err != nil {
-			return err
-		}
-		if c.json {
-			return printJSON(w.stdout, n.Raw)
-		}
-		return c.printNodes(n)
+		get := func(cl *client.Client) (client.Nodes, error) { return cl.Nodes(ctx) }
+		return printOne(c, get, func(n client.Nodes) json.RawMessage { return n.Raw }, c.printNodes)
 	})
 	return cmd
 }

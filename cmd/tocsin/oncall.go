@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 	"time"
 
@@ -24,18 +25,8 @@ func (w *world) oncall() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		cl, err := c.client()
-		if err != nil {
-			return err
-		}
-		o, err := cl.OnCall(ctx, t)
-		if err != nil {
-			return err
-		}
-		if c.json {
-			return printJSON(w.stdout, o.Raw)
-		}
-		return c.printDuties(o)
+		get := func(cl *client.Client) (client.OnCall, error) { return cl.OnCall(ctx, t) }
+		return printOne(c, get, func(o client.OnCall) json.RawMessage { return o.Raw }, c.printDuties)
 	})
 	return cmd
 }
@@ -84,18 +75,8 @@ func (w *world) schedule() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		cl, err := c.client()
-		if err != nil {
-			return err
-		}
-		s, err := cl.Schedule(ctx, args[0], begin, end)
-		if err != nil {
-			return err
-		}
-		if c.json {
-			return printJSON(w.stdout, s.Raw)
-		}
-		return c.printShifts(s)
+		get := func(cl *client.Client) (client.Schedule, error) { return cl.Schedule(ctx, args[0], begin, end) }
+		return printOne(c, get, func(s client.Schedule) json.RawMessage { return s.Raw }, c.printShifts)
 	})
 	g.AddCommand(show, notYet("gaps"), notYet("ical"))
 	return g

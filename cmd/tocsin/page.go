@@ -45,11 +45,7 @@ func (w *world) page() *cobra.Command {
 
 func (c *connection) printPages(list client.List[client.Page]) error {
 	if c.json {
-		raw := make([]json.RawMessage, len(list.Items))
-		for i := range raw {
-			raw[i] = list.Items[i].Raw
-		}
-		return printJSON(c.w.stdout, map[string]any{"pages": raw, "more": list.More})
+		return printRaw(c, "pages", list, func(x client.Page) json.RawMessage { return x.Raw })
 	}
 	return c.printTable("pages", list.More, pageHeader, pageRows(list.Items, c.calendar()))
 }
