@@ -51,9 +51,6 @@ func (f *Fold) Seen(writer, seq uint64) bool {
 	return was
 }
 
-// Clone returns a copy that shares nothing with f: what a step that is rolled back goes back to.
-func (f *Fold) Clone() *Fold { return &Fold{writers: slices.Clone(f.writers)} }
-
 // writer returns the entry of id as the one seen last, and forgets the one seen longest ago when there are too many.
 func (f *Fold) writer(id uint64) *foldWriter {
 	last := len(f.writers) - 1

@@ -108,17 +108,6 @@ func TestAFoldIsBoundedHoweverItIsUsed(t *testing.T) {
 	}
 }
 
-func TestARollbackForgetsWhatWasSeenSince(t *testing.T) {
-	f := new(Fold)
-	f.Seen(1, 1)
-	before := f.Clone()
-	f.Seen(1, 2)
-	f.Seen(2, 1)
-	if before.Seen(1, 2) || before.Seen(2, 1) || !before.Seen(1, 1) {
-		t.Error("the copy knows something else than what had been seen when it was made")
-	}
-}
-
 func TestMalformedFoldsAreRefused(t *testing.T) {
 	writer := func(id byte, rest ...byte) []byte { return append([]byte{id, 0, 0, 0, 0, 0, 0, 0}, rest...) }
 	fold := func(n byte, writers ...[]byte) []byte { return append([]byte{1, n}, bytes.Join(writers, nil)...) }
