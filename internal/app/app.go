@@ -36,6 +36,7 @@ type App struct {
 	disk       *disk.Journal  // the same, where it is embedded
 	kafka      *kafka.Journal // the same, where it is Kafka
 	node       node
+	backlog    *backlog // of Kafka
 	holds      holdings
 	changes    store.DB    // the state, for those who wait for what any node commits
 	feed       publication // for other programs; nil: there is none
@@ -155,6 +156,7 @@ func (a *App) run(ctx context.Context) error {
 	g.Go(func() error { return a.housekeep(parts) })
 	g.Go(func() error { return a.beat(parts) })
 	g.Go(func() error { return a.follow(parts) })
+	g.Go(func() error { return a.watchBacklog(parts) })
 	g.Go(func() error {
 		<-ctx.Done()
 		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"math"
 	"runtime"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -86,6 +87,10 @@ func (a *App) watchKafka() {
 	a.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "tocsin_kafka_foreign_partitions", Help: "Partitions of the topic that the state does not know: they stay unused.",
 	}, func() float64 { return float64(a.kafka.Foreign()) }))
+	a.backlog = a.newBacklog()
+	a.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "tocsin_journal_retention_spent_ratio", Help: "How much of the topic's retention the oldest record that is not applied has used up, in the partition where it is most: from 0.5 on it is an alarm, at 1 records may be lost.",
+	}, func() float64 { return math.Float64frombits(a.backlog.worst.Load()) }))
 }
 
 func (a *App) firing() (alerts, incidents int64) {

@@ -78,6 +78,7 @@ type Journal struct {
 	cluster string
 	needed  int // in-sync copies that a write needs
 	byteMax int // the biggest batch that the topic takes
+	keep    keep
 	foreign atomic.Int32
 	unheard atomic.Pointer[error] // why no leader answered when one was last asked
 

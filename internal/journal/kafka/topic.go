@@ -220,6 +220,7 @@ func (a *admin) settings(ctx context.Context, parts []metadata.ResponsePartition
 	for _, d := range doubts {
 		a.j.o.Log.Warn("topic may lose alerts", "topic", a.j.o.Topic, "reason", d)
 	}
+	a.j.keep = keep{got.retention, got.retentionBytes}
 	a.j.needed = min(got.minInSync, got.copies)
 	a.j.byteMax = min(batchBytes, got.maxBytes-batchExtra)
 	return errors.Join(problems...)
