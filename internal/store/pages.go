@@ -419,12 +419,6 @@ func (t *Tx) CancelPages(incident, major int64, reason string, at time.Time) (he
 	return held, nil
 }
 
-// CancelPage cancels one page unless it has been sent or has ended; it reports whether it did.
-func (t *Tx) CancelPage(id, reason string, at time.Time) (bool, error) {
-	n, err := t.exec("cancel page "+id, "UPDATE page SET state = 8, ended_at = $1, error = $2 WHERE id = $3 AND state < 4", micros(at), reason, id)
-	return n == 1, err
-}
-
 const bodyPage = `UPDATE page SET body = $1, message = $2 WHERE id = $3 AND token = $4 AND state < 4`
 
 // NotePages writes down Body and Message of claimed pages, before they are handed to a provider. lost are those that another claim
