@@ -41,8 +41,8 @@ func (b *book) Commit(ctx context.Context, batch correlate.Batch) (seq int64, co
 		if t.part.Epoch != b.epoch {
 			return store.ErrFenced
 		}
-		if !batch.Flush && t.part.NextOffset >= batch.Next && batch.Next > 0 && t.part.Seq > batch.Seq && b.written(t, batch) {
-			seq = batch.Seq // an earlier try was committed, and its answer was lost
+		if !batch.Flush && t.part.NextOffset >= batch.Next && batch.Next > 0 {
+			seq = batch.Seq // an earlier try was committed, and its answer was lost: nobody else moves the offset of this epoch
 			t = nil
 			return nil
 		}
@@ -83,15 +83,14 @@ func (b *book) Commit(ctx context.Context, batch correlate.Batch) (seq int64, co
 	return seq, nil, nil
 }
 
-// written reports whether the batch stands in the database already.
-func (b *book) written(t *turn, batch correlate.Batch) bool {
-	n := batch.Writes.Next
-	return t.part.NextAlert == n.Alert && t.part.NextIncident == n.Incident && t.part.NextMajor == n.Major
-}
-
 func (b *book) write(t *turn, batch correlate.Batch) error {
 	w := batch.Writes
-	err := t.tx.PutAlerts(w.Alerts)
+	fresh, known := split(w.Alerts, func(a *tocsin.Alert) bool { return a.ID >= t.part.NextAlert })
+	err := t.tx.AddAlerts(fresh)
+	if err != nil {
+		return err
+	}
+	err = t.tx.PutAlerts(known)
 	if err != nil {
 		return err
 	}
@@ -147,6 +146,26 @@ func (b *book) Commands(ctx context.Context, seq int64) (newest int64, commands 
 		return err
 	})
 	return newest, commands, err
+}
+
+// split returns those that are, and the others.
+func split[T any](all []T, is func(*T) bool) (are, others []T) {
+	n := 0
+	for n < len(all) && is(&all[n]) {
+		n++
+	}
+	if n == len(all) {
+		return all, nil
+	}
+	are = slices.Clip(all[:n])
+	for i := n; i < len(all); i++ {
+		if is(&all[i]) {
+			are = append(are, all[i])
+		} else {
+			others = append(others, all[i])
+		}
+	}
+	return are, others
 }
 
 func moves(ms []correlate.Move) []store.AlertMove {

@@ -14,13 +14,21 @@ import (
 var alertColumns = cols(`id partition status incident severity fingerprint source service host alertname starts_at first_at last_at
 	ends_at count as_of rule grp labels key word summary about url annotations why joined content`)
 
-var putAlert = alertColumns.upsert("alert", 1)
+var (
+	addAlert = alertColumns.insert("alert")
+	putAlert = alertColumns.upsert("alert", 1)
+)
+
+// AddAlerts inserts alerts that are not there yet.
+func (t *Tx) AddAlerts(alerts []tocsin.Alert) error { return t.writeAlerts(addAlert, alerts) }
 
 // PutAlerts inserts alerts, or replaces their whole rows.
-func (t *Tx) PutAlerts(alerts []tocsin.Alert) error {
+func (t *Tx) PutAlerts(alerts []tocsin.Alert) error { return t.writeAlerts(putAlert, alerts) }
+
+func (t *Tx) writeAlerts(query string, alerts []tocsin.Alert) error {
 	var buf []byte
 	var bad error
-	err := t.conn.Each(putAlert, len(alertColumns), len(alerts), func(i int, c []any) {
+	err := t.conn.Each(query, len(alertColumns), len(alerts), func(i int, c []any) {
 		a := &alerts[i]
 		why := a.Why
 		why.Joined = "" // has a column of its own, which MoveAlerts changes
@@ -29,7 +37,7 @@ func (t *Tx) PutAlerts(alerts []tocsin.Alert) error {
 			bad = err
 		}
 		c[0], c[1], c[2], c[3], c[4] = a.ID, int64(a.Partition), int64(a.Status), a.Incident, int64(a.Severity)
-		c[5], c[6], c[7], c[8], c[9] = a.Fingerprint[:], a.Source, a.Labels.Get("service"), tocsin.HostOf(a.Labels), a.Labels.Get("alertname")
+		c[5], c[6], c[7], c[8], c[9] = a.Fingerprint[:], a.Source, tocsin.Handle(a.Labels.Get("service")), tocsin.Handle(tocsin.HostOf(a.Labels)), tocsin.Handle(a.Labels.Get("alertname"))
 		c[10], c[11], c[12], c[13] = micros(a.StartsAt), micros(a.FirstAt), micros(a.LastAt), micros(a.EndsAt)
 		c[14], c[15], c[16], c[17] = a.Count, a.AsOf, a.Rule, a.Group
 		buf = appendLabels(buf[:0], a.Labels)
@@ -43,7 +51,7 @@ func (t *Tx) PutAlerts(alerts []tocsin.Alert) error {
 		err = bad
 	}
 	if err != nil {
-		return fmt.Errorf("put %d alerts: %w", len(alerts), err)
+		return fmt.Errorf("write %d alerts: %w", len(alerts), err)
 	}
 	return nil
 }
@@ -201,7 +209,7 @@ func (f AlertFilter) where() *where {
 	status := "a.status"
 	label := func(column, value string) {
 		if value != "" {
-			w.add("a."+column+" = ? AND a."+column+" <> ''", value)
+			w.add("a."+column+" = ? AND a."+column+" <> ''", tocsin.Handle(value))
 			status = "+a.status"
 		}
 	}

@@ -62,6 +62,15 @@ func BenchmarkPutAlerts(b *testing.B) {
 	})
 }
 
+func BenchmarkAddAlerts(b *testing.B) {
+	ways(b, func(*DB) {}, func(db *DB, round, size int) {
+		b.StopTimer()
+		alerts := storetest.Many(1+round*size, size)
+		b.StartTimer()
+		update(b, db, func(tx *store.Tx) error { return tx.AddAlerts(alerts) })
+	})
+}
+
 const benchRows = 50_000
 
 func fillBench(b *testing.B, db *DB) {

@@ -15,10 +15,11 @@ import (
 
 // A statement that is run many times becomes one statement over arrays, one array for each argument:
 //
+//	INSERT INTO t (a, b) VALUES ($1, $2)            COPY t (a, b) FROM STDIN
 //	INSERT INTO t (a, b) VALUES ($1, $2) ...        INSERT INTO t (a, b) SELECT * FROM unnest($1, $2) ...
 //	UPDATE t SET a = $1 WHERE id = $2 ...           UPDATE t SET a = v.c1 FROM unnest($1, $2) WITH ORDINALITY AS v(c1, c2, n) WHERE id = v.c2 ...
 //
-// where ... is nothing, an ON CONFLICT, or more conditions of the row. Any other statement is sent as often as it is to run, without waiting in between. So is one whose
+// where ... is an ON CONFLICT, or more conditions of the row. Any other statement is sent as often as it is to run, without waiting in between. So is one whose
 // array would have no type, because all of a column is NULL.
 //
 // One statement cannot touch a row twice: rows with the key of an earlier one go into a statement of their own, after it.
@@ -35,9 +36,10 @@ const maxBulks = 256
 // a bulk is a statement made one over arrays.
 type bulk struct {
 	text   string
-	key    int  // the argument that tells rows apart; -1: rows need not differ
-	counts bool // the statement returns the number (from 1) of each row that it changed
-	sure   bool // it changes one row each time
+	copy   string // COPY of the same rows; "": something is to be done about rows that are there
+	key    int    // the argument that tells rows apart; -1: rows need not differ
+	counts bool   // the statement returns the number (from 1) of each row that it changed
+	sure   bool   // it changes one row each time
 }
 
 // bulks remembers what became of statements; nil is one that must be sent again and again.
@@ -91,6 +93,7 @@ func bulkInsert(table, columns, values, rest string, width int) *bulk {
 	}
 	b := &bulk{key: -1, sure: true, text: fmt.Sprintf("INSERT INTO %s (%s) SELECT * FROM unnest(%s)%s", table, columns, marks(width), rest)}
 	if strings.TrimSpace(rest) == "" {
+		b.copy = fmt.Sprintf("COPY %s (%s) FROM STDIN BINARY", table, columns)
 		return b
 	}
 	target := targetShape.FindStringSubmatch(rest)
@@ -141,6 +144,9 @@ func (c *conn) Each(query string, width, n int, fill func(int, []any), done func
 	b := c.bulks.of(query, width)
 	if n == 1 || b == nil || done != nil && !b.sure && !b.counts {
 		return c.stream(query, width, 0, n, fill, done)
+	}
+	if b.copy != "" && done == nil {
+		return c.copyIn(b, width, n, fill)
 	}
 	values, r := make([]any, width), c.bulks.rows(width)
 	defer c.bulks.done(r)
@@ -336,39 +342,45 @@ func (r *rows) add(values []any) error {
 }
 
 func (c *column) add(v any) error {
-	oid := c.oid
-	switch v := v.(type) {
-	case int64:
-		oid = pgtype.Int8OID
-		c.data = binary.BigEndian.AppendUint32(c.data, 8)
-		c.data = binary.BigEndian.AppendUint64(c.data, uint64(v)) //nolint:gosec // the same 64 bits
-	case int:
-		return c.add(int64(v))
-	case string:
-		oid = pgtype.TextOID
-		v = clean(v)
-		c.data = binary.BigEndian.AppendUint32(c.data, uint32(len(v))) //nolint:gosec // bounded by the doors
-		c.data = append(c.data, v...)
-	case []byte:
-		oid = pgtype.ByteaOID
-		if v == nil {
-			c.nulls = true
-			c.data = binary.BigEndian.AppendUint32(c.data, null)
-			break
-		}
-		c.data = binary.BigEndian.AppendUint32(c.data, uint32(len(v))) //nolint:gosec // bounded by the doors
-		c.data = append(c.data, v...)
-	case nil:
+	data, oid, err := appendElement(c.data, v)
+	if err != nil {
+		return err
+	}
+	if len(data)-len(c.data) == 4 && binary.BigEndian.Uint32(data[len(c.data):]) == null {
 		c.nulls = true
-		c.data = binary.BigEndian.AppendUint32(c.data, null)
-	default:
-		return fmt.Errorf("a %T cannot be stored", v)
+	}
+	if oid == 0 {
+		oid = c.oid
 	}
 	if c.oid != 0 && oid != c.oid {
 		return fmt.Errorf("a %T stands in a column of other values", v)
 	}
-	c.oid = oid
+	c.data, c.oid = data, oid
 	return nil
+}
+
+// appendElement appends v as arrays and COPY have it: its length, then itself. The type of a mere nil is 0.
+func appendElement(b []byte, v any) (_ []byte, oid uint32, err error) {
+	switch v := v.(type) {
+	case int64:
+		b = binary.BigEndian.AppendUint32(b, 8)
+		return binary.BigEndian.AppendUint64(b, uint64(v)), pgtype.Int8OID, nil //nolint:gosec // the same 64 bits
+	case int:
+		return appendElement(b, int64(v))
+	case string:
+		v = clean(v)
+		b = binary.BigEndian.AppendUint32(b, uint32(len(v))) //nolint:gosec // bounded by the doors
+		return append(b, v...), pgtype.TextOID, nil
+	case []byte:
+		if v == nil {
+			return binary.BigEndian.AppendUint32(b, null), pgtype.ByteaOID, nil
+		}
+		b = binary.BigEndian.AppendUint32(b, uint32(len(v))) //nolint:gosec // bounded by the doors
+		return append(b, v...), pgtype.ByteaOID, nil
+	case nil:
+		return binary.BigEndian.AppendUint32(b, null), 0, nil
+	}
+	return b, 0, fmt.Errorf("a %T cannot be stored", v)
 }
 
 // null is the length of an element that is NULL.

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"strings"
 	"testing"
@@ -21,6 +22,34 @@ func collect[T any](t testing.TB, seq iter.Seq2[T, error]) (out []T) {
 		out = append(out, v)
 	}
 	return out
+}
+
+// newAlerts are written in one go, however many there are, and read back as they were.
+func newAlerts(t *testing.T, open Opener) {
+	b := begin(t, open)
+	var many []tocsin.Alert
+	for i := range 1500 {
+		a := alert(int64(i + 1))
+		a.Labels = a.Labels.With("odd", "tab\tnew line\nback\\slash \\. \"quoted\" Ünïcödé")
+		many = append(many, a)
+	}
+	b.update(func(tx *store.Tx) error { return tx.AddAlerts(many) })
+	b.update(func(tx *store.Tx) error { return tx.AddAlerts(nil) })
+	b.view(func(tx *store.Tx) error {
+		equal(t, "new alerts", collect(t, tx.Alerts(store.AlertFilter{})), many)
+		return nil
+	})
+	err := b.db.Update(t.Context(), store.Correlation, func(tx *store.Tx) error { return tx.AddAlerts([]tocsin.Alert{alert(2000), alert(7)}) })
+	if !errors.Is(err, store.ErrRefused) {
+		t.Errorf("an alert that is there already is added: %v, want ErrRefused", err)
+	}
+	b.view(func(tx *store.Tx) error {
+		_, err := tx.Alert(2000)
+		if !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("what came with it is there: %v", err)
+		}
+		return nil
+	})
 }
 
 func touchesMerge(t *testing.T, open Opener) {

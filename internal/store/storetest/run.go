@@ -36,6 +36,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Opener) {
 		"what was answered is there after opening again":                                    reopens,
 		"an update whose caller has gone is not begun":                                      callerGone,
 		"whole values come back as they were put":                                           roundTrips,
+		"new alerts are written in one go, or none of them":                                 newAlerts,
 		"a repeat's touch counts until the row is written again":                            touchesMerge,
 		"alerts are found by each of their filters":                                         alertFilters,
 		"a loader gets what is firing and what may come back":                               loadAlerts,
