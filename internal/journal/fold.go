@@ -23,7 +23,7 @@ const (
 //
 // The zero value knows nothing and is ready to use; it is for one goroutine at a time.
 type Fold struct {
-	writers []foldWriter // the one seen last is the last
+	writers []*foldWriter // the one seen last is the last
 }
 
 type foldWriter struct {
@@ -55,23 +55,22 @@ func (f *Fold) Seen(writer, seq uint64) bool {
 func (f *Fold) writer(id uint64) *foldWriter {
 	last := len(f.writers) - 1
 	for i := last; i >= 0; i-- {
-		if f.writers[i].id != id {
+		w := f.writers[i]
+		if w.id != id {
 			continue
 		}
 		if i != last {
-			w := f.writers[i]
 			copy(f.writers[i:], f.writers[i+1:])
 			f.writers[last] = w
 		}
-		return &f.writers[last]
+		return w
 	}
 	if len(f.writers) == foldWriters {
-		copy(f.writers, f.writers[1:])
-		f.writers[foldWriters-1] = foldWriter{id: id}
-	} else {
-		f.writers = append(f.writers, foldWriter{id: id})
+		f.writers = slices.Delete(f.writers, 0, 1)
 	}
-	return &f.writers[len(f.writers)-1]
+	w := &foldWriter{id: id}
+	f.writers = append(f.writers, w)
+	return w
 }
 
 // advance makes seq the highest, and forgets what falls out of the window.
@@ -96,8 +95,7 @@ func (w *foldWriter) advance(seq uint64) {
 func (f *Fold) Append(b []byte) []byte {
 	b = append(b, foldVersion)
 	b = binary.AppendUvarint(b, uint64(len(f.writers)))
-	for i := range f.writers {
-		w := &f.writers[i]
+	for _, w := range f.writers {
 		b = binary.LittleEndian.AppendUint64(b, w.id)
 		b = binary.AppendUvarint(b, w.highest)
 		left := min(w.highest, foldWindow)
@@ -148,16 +146,18 @@ func ParseFold(b []byte) (*Fold, error) {
 	}
 	f := new(Fold)
 	if n > 0 {
-		f.writers = make([]foldWriter, n)
+		f.writers = make([]*foldWriter, 0, n)
 	}
-	for i := range f.writers {
-		b, err = f.writers[i].parse(b)
+	for range n {
+		w := new(foldWriter)
+		b, err = w.parse(b)
 		if err != nil {
 			return nil, err
 		}
-		if slices.ContainsFunc(f.writers[:i], func(w foldWriter) bool { return w.id == f.writers[i].id }) {
+		if slices.ContainsFunc(f.writers, func(o *foldWriter) bool { return o.id == w.id }) {
 			return nil, fmt.Errorf("%w: fold with a writer twice", ErrMalformed)
 		}
+		f.writers = append(f.writers, w)
 	}
 	if len(b) > 0 {
 		return nil, fmt.Errorf("%w: fold with %d bytes behind its end", ErrMalformed, len(b))
