@@ -57,7 +57,7 @@ type Incident struct {
 	Key        string // the group key as people read it
 	Group      string // the group key as the rules compare it
 	Labels     Labels // those all its alerts agree on
-	Service    string // the service most telling for it; "" where none is known
+	Service    string // the service most telling for it, as Handle writes it; "" where none is known
 	Severity   Severity
 	Priority   int // 1 to 5, shown as SEV1 to SEV5
 	Urgency    Urgency

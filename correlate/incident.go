@@ -16,7 +16,7 @@ func (d *Domain) openIncident(g *group, r *rule, s *series, e *tocsin.Event, ls 
 	key := keyText(r, ls, e)
 	i.Incident = tocsin.Incident{
 		ID: d.number(&d.next.Incident), Partition: d.partition, State: tocsin.Triggered, Title: strings.Clone(cmp.Or(e.Summary, key)),
-		Rule: r.path, Key: key, Group: g.key.key, Labels: slices.Clone(d.syms.labels(s.labels)), Service: strings.Clone(ls.Get("service")),
+		Rule: r.path, Key: key, Group: g.key.key, Labels: slices.Clone(d.syms.labels(s.labels)), Service: strings.Clone(tocsin.Handle(ls.Get("service"))),
 		Priority: leastPriority, Escalation: r.escalation, Team: strings.Clone(ls.Get("team")), OpenedAt: moment(d.now), NewestAt: moment(d.now),
 	}
 	d.incidents[i.ID] = i

@@ -55,7 +55,7 @@ func (t *Tx) Incidents(f IncidentFilter) ([]tocsin.Incident, error) {
 	w := &where{}
 	w.in("state", numbers(f.States))
 	if f.Service != "" {
-		w.add("service = ? AND service <> ''", f.Service)
+		w.add("service = ? AND service <> ''", tocsin.Handle(f.Service))
 	}
 	if f.Major != 0 {
 		w.add("major = ? AND major > 0", f.Major)
