@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"image"
 	"image/color"
+	"image/draw"
 	"image/png"
 	"maps"
 	"os"
@@ -122,31 +124,34 @@ func TestScreenshots(t *testing.T) {
 // looksRight checks the picture of a page: as wide as the window and at least as high, with something on it, by day or by night.
 func looksRight(t *testing.T, path string, width int, dark bool) {
 	t.Helper()
-	f, err := os.Open(path)
+	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	img, err := png.Decode(f)
+	img, err := png.Decode(bytes.NewReader(b))
 	if err != nil {
 		t.Fatalf("%s: %v", path, err)
 	}
+	shot, ok := img.(*image.Paletted)
 	size := img.Bounds().Size()
-	if size.X != width || size.Y < 800 || size.Y > 10_000 {
-		t.Errorf("%s is %d by %d, want %d by 800 or more", path, size.X, size.Y, width)
+	if !ok || size.X != width || size.Y < 800 || size.Y > 10_000 {
+		t.Fatalf("%s is %T, %d by %d, want a paletted one of %d by 800 or more", path, img, size.X, size.Y, width)
 	}
-	seen, bright := map[color.Color]bool{}, 0
-	for y := range size.Y {
-		for x := range size.X {
-			c := img.At(x, y)
-			seen[c] = true
-			if l, _, _, _ := color.GrayModel.Convert(c).RGBA(); l > 1<<15 {
-				bright++
-			}
+	var seen [256]int
+	for _, c := range shot.Pix {
+		seen[c]++
+	}
+	colours, bright := 0, 0
+	for i, c := range shot.Palette {
+		if seen[i] > 0 {
+			colours++
+		}
+		if l, _, _, _ := color.GrayModel.Convert(c).RGBA(); l > 1<<15 {
+			bright += seen[i]
 		}
 	}
-	if len(seen) < 16 {
-		t.Errorf("%s has %d colours: nothing is on it", path, len(seen))
+	if colours < 16 {
+		t.Errorf("%s has %d colours: nothing is on it", path, colours)
 	}
 	if night := 2*bright < size.X*size.Y; night != dark {
 		t.Errorf("%s is dark: %v, want %v", path, night, dark)
@@ -160,33 +165,35 @@ func small(shot []byte) ([]byte, error) {
 		return nil, err
 	}
 	r := img.Bounds()
-	seen := map[color.Color]int{}
-	for y := r.Min.Y; y < r.Max.Y; y++ {
-		for x := r.Min.X; x < r.Max.X; x++ {
-			seen[img.At(x, y)]++
-		}
+	flat := image.NewRGBA(r)
+	draw.Draw(flat, r, img, r.Min, draw.Src)
+	seen := map[uint32]int{} // by the four bytes of a colour
+	for i := 0; i < len(flat.Pix); i += 4 {
+		seen[binary.BigEndian.Uint32(flat.Pix[i:])]++
 	}
-	weight := func(c color.Color) int { // what has colour counts more than the greys at the edges of letters
-		r, g, b, _ := c.RGBA()
-		return seen[c] * (1 + int(max(r, g, b)-min(r, g, b))>>10)
+	weight := func(c uint32) int { // what has colour counts more than the greys at the edges of letters
+		r, g, b := c>>24, c>>16&0xff, c>>8&0xff
+		return seen[c] * (1 + int(max(r, g, b)-min(r, g, b))>>2)
 	}
-	colours := slices.SortedFunc(maps.Keys(seen), func(a, b color.Color) int { return weight(b) - weight(a) })
-	out := image.NewPaletted(r, colours[:min(256, len(colours))])
-	near := map[color.Color]uint8{}
-	for y := r.Min.Y; y < r.Max.Y; y++ {
-		for x := r.Min.X; x < r.Max.X; x++ {
-			c := img.At(x, y)
-			n, ok := near[c]
-			if !ok {
-				n = uint8(out.Palette.Index(c)) //nolint:gosec // of at most 256
-				near[c] = n
-			}
-			out.SetColorIndex(x, y, n)
-		}
+	colours := slices.SortedFunc(maps.Keys(seen), func(a, b uint32) int { return cmp.Or(weight(b)-weight(a), cmp.Compare(a, b)) })
+	out := image.NewPaletted(r, nil)
+	for _, c := range colours[:min(256, len(colours))] {
+		out.Palette = append(out.Palette, rgba(c))
+	}
+	near := map[uint32]uint8{}
+	for _, c := range colours {
+		near[c] = uint8(out.Palette.Index(rgba(c))) //nolint:gosec // of at most 256
+	}
+	for i := range out.Pix {
+		out.Pix[i] = near[binary.BigEndian.Uint32(flat.Pix[4*i:])]
 	}
 	var b bytes.Buffer
 	err = (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&b, out)
 	return b.Bytes(), err
+}
+
+func rgba(c uint32) color.RGBA {
+	return color.RGBA{uint8(c >> 24), uint8(c >> 16), uint8(c >> 8), uint8(c)} //nolint:gosec // its four bytes
 }
 
 func TestAnIncidentAppearsWithoutLoadingThePageAgain(t *testing.T) {
