@@ -1,15 +1,29 @@
 package app
 
 import (
+	"context"
 	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"tocsin"
 	"tocsin/config"
+	"tocsin/correlate"
+	"tocsin/ingest"
+	"tocsin/internal/store"
+	"tocsin/internal/store/postgres"
+	"tocsin/internal/store/sqlite"
+	"tocsin/parts/partstest"
 )
 
 // rule gives the table of alerts a rule of somebody else's: no alert may be of the service poison. free takes it away.
@@ -87,4 +101,128 @@ func TestOnAnyStorageARecordThatTheStateCannotHoldIsSetAsideAndItsPartitionGoesO
 			t.Errorf("letters %+v, want none", got)
 		}
 	})
+}
+
+// What the doors take the state holds and finds, however long it is and however little it can be packed: an index of PostgreSQL takes 2,704 bytes.
+func TestOnAnyStorageALabelAsLongAsTheDoorsTakeIsHeldFoundAndPaged(t *testing.T) {
+	onEach(t, func(t *testing.T, g ground) {
+		r := newRigOn(t, g)
+		long := func() string {
+			b := make([]byte, ingest.MaxValue-50) // a filter has room for it
+			for i := range b {
+				b[i] = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ-_"[rand.IntN(64)]
+			}
+			return string(b)
+		}
+		service := long()
+		r.prometheus(am{Labels: map[string]string{"alertname": long(), "host": long(), "service": service, "severity": "critical"}})
+		r.prometheus(am{Labels: map[string]string{"alertname": "Other", "service": service[:len(service)-1] + "!", "severity": "critical"}})
+		r.until("both are incidents", func() bool { return len(r.incidents()) == 2 })
+		r.until("both are paged", func() bool { return len(r.sent("CreateMessage")) > 0 && r.a.lag() == 0 })
+		var found struct{ Incidents []incidentJSON }
+		r.get("/api/v1/incidents?service="+service, &found)
+		if len(found.Incidents) != 1 {
+			t.Errorf("%d incidents are found by the whole service, want one", len(found.Incidents))
+		}
+		var listed struct {
+			Alerts []struct{ Labels map[string]string }
+		}
+		r.get("/api/v1/alerts?filter="+url.QueryEscape(`service="`+service+`"`), &listed)
+		if len(listed.Alerts) != 1 || listed.Alerts[0].Labels["service"] != service {
+			t.Errorf("%d alerts are found by the whole service, want one that has it", len(listed.Alerts))
+		}
+		if l := r.letters(); len(l) != 0 {
+			t.Errorf("letters %+v, want none", l)
+		}
+	})
+}
+
+// forgetful is a database whose first answer to a commit is lost.
+type forgetful struct {
+	store.DB
+	lost bool
+}
+
+func (f *forgetful) Update(ctx context.Context, lane store.Lane, fn func(*store.Tx) error) error {
+	err := f.DB.Update(ctx, lane, fn)
+	if err == nil && !f.lost {
+		f.lost = true
+		return store.ErrUnknown
+	}
+	return err
+}
+
+// D6: a batch whose commit nobody heard of is found where it stands, or written as it was. Otherwise it would break a rule of a table, and a
+// record be set aside that is applied.
+func TestABatchWhoseCommitWasNotHeardOfChangesNothingWhenItIsWrittenAgain(t *testing.T) {
+	r := newRig(t)
+	for engine, open := range map[string]func(t *testing.T) (store.DB, error){
+		"SQLite": func(t *testing.T) (store.DB, error) {
+			return sqlite.Open(filepath.Join(t.TempDir(), "state.db"), sqlite.Options{})
+		},
+		"PostgreSQL": func(t *testing.T) (store.DB, error) {
+			return postgres.Open(t.Context(), partstest.Database(t), postgres.Options{})
+		},
+	} {
+		t.Run(engine, func(t *testing.T) {
+			db, err := open(t)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer db.Close()
+			part := changed(t, db, func(tx *store.Tx) (store.Part, error) { return tx.Claim(0, "one") })
+			at := time.Date(2026, 11, 23, 3, 0, 0, 0, time.UTC)
+			for n, effects := range [][]correlate.Effect{
+				{{Kind: correlate.Opened, At: at, Incident: 1, Alert: 1}}, // with a line of history
+				nil, // without: an alert that waits for its group
+			} {
+				o := r.a.office
+				b := &book{partition: 0, epoch: part.Epoch, office: &office{
+					db: &forgetful{DB: db}, clock: o.clock, setup: o.setup, pager: o.pager, node: o.node, alone: o.alone, nudge: o.nudge, log: o.log, secret: o.secret, receipts: o.receipts,
+				}}
+				id := int64(n + 1)
+				batch := correlate.Batch{Next: id, Seq: part.Seq, Effects: effects, Writes: correlate.Writes{
+					Next: correlate.Counters{Alert: id + 1, Incident: 2, Major: 1}, SeenAt: at,
+					Alerts:    []tocsin.Alert{{ID: id, Status: tocsin.Firing, Fingerprint: tocsin.FingerprintOf("x", strconv.Itoa(n)), Incident: 1}},
+					Incidents: []tocsin.Incident{{ID: 1, State: tocsin.Triggered, OpenedAt: at, NewestAt: at}},
+				}}
+				_, _, err := b.Commit(t.Context(), batch)
+				if !errors.Is(err, store.ErrUnknown) || errors.Is(err, correlate.ErrRefused) {
+					t.Fatalf("batch %d: a commit whose answer is lost = %v, want ErrUnknown", n, err)
+				}
+				once := sumOfState(t, db)
+				_, commands, err := b.Commit(t.Context(), batch)
+				if err != nil || len(commands) != 0 {
+					t.Errorf("batch %d: the same again = %v, %v; want none", n, commands, err)
+				}
+				if twice := sumOfState(t, db); twice != once {
+					t.Errorf("batch %d: the state is %s, and once more %s, want the same", n, once, twice)
+				}
+				part = changed(t, db, func(tx *store.Tx) (store.Part, error) { return tx.Lock(0) })
+			}
+		})
+	}
+}
+
+// sumOfState is a hash of what correlation has written of partition 0, and how long its history is.
+func sumOfState(t *testing.T, db store.DB) string {
+	t.Helper()
+	sum, err := store.Digest(t.Context(), db, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprint(sum, " with seq ", changed(t, db, func(tx *store.Tx) (store.Part, error) { return tx.Lock(0) }).Seq)
+}
+
+// changed runs f in a transaction.
+func changed(t *testing.T, db store.DB, f func(*store.Tx) (store.Part, error)) (p store.Part) {
+	t.Helper()
+	err := db.Update(t.Context(), store.Commands, func(tx *store.Tx) (err error) {
+		p, err = f(tx)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
