@@ -98,15 +98,9 @@ func steps(timers []store.Timer) (due []time.Time) {
 // hasten makes the running escalation's next step due now.
 func (r *rig) hasten(incident int64) {
 	r.t.Helper()
-	c, problems := config.Load(r.config())
-	if c == nil {
-		r.t.Fatal(problems)
-	}
-	a := unserved(warnings(r.t.Output()))
-	err := a.openState(r.t.Context(), c)
-	if err == nil {
-		err = a.db.Update(r.t.Context(), store.Commands, func(tx *store.Tx) error {
-			timers, err := tx.Timers(incident, 0)
+	_, err := onState(r.t.Context(), r.config(), r.t.Output(), func(ctx context.Context, db store.DB) (timers []store.Timer, err error) {
+		err = db.Update(ctx, store.Commands, func(tx *store.Tx) error {
+			timers, err = tx.Timers(incident, 0)
 			if err != nil || len(timers) == 0 {
 				return errors.Join(err, fmt.Errorf("%d timers", len(timers)))
 			}
@@ -116,8 +110,8 @@ func (r *rig) hasten(incident int64) {
 			}
 			return errors.Join(err, tx.AddTimers(timers))
 		})
-	}
-	err = errors.Join(err, a.close())
+		return timers, err
+	})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -215,9 +209,7 @@ func TestAMoveToMorePartitionsLetsNewAlertsJoinTheirIncidents(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newRigOn(t, g, append(slices.Clone(oneAlways), isolated()...)...)
 			const customers = 9
-			for n := range customers {
-				r.prometheus(burning("alertname", "Down", "customer", fmt.Sprint("c", n), "host", "db-1", "service", "db-main"))
-			}
+			r.everyCustomer("Down", customers)
 			r.until("every customer has an incident", func() bool { return len(r.incidents()) == customers })
 			err := r.stop()
 			if err != nil {
@@ -243,9 +235,7 @@ func TestAMoveToMorePartitionsLetsNewAlertsJoinTheirIncidents(t *testing.T) {
 			refused(t, old, "12 partitions")
 			r.serveOn(to)
 			r.until("it has its partitions", func() bool { return len(r.a.holds.all()) == 12 && r.a.holds.whole() })
-			for n := range customers {
-				r.prometheus(burning("alertname", "Slow", "customer", fmt.Sprint("c", n), "host", "db-1", "service", "db-main"))
-			}
+			r.everyCustomer("Slow", customers)
 			r.until("the second alerts have joined", func() bool { return r.metric("tocsin_correlate_open_alerts") == 2*customers })
 			if got := ids(r.incidents()); !slices.Equal(got, before) {
 				t.Errorf("incidents %v, want those of before: %v", got, before)

@@ -255,6 +255,14 @@ func TestAReplyAtOneNodeIsSeenAtTheOthersAndStopsTheirPages(t *testing.T) {
 	}
 }
 
+// everyCustomer sends an alert of this name for each of n customers.
+func (r *rig) everyCustomer(alertname string, n int) {
+	r.t.Helper()
+	for customer := range n {
+		r.prometheus(burning("alertname", alertname, "customer", fmt.Sprint("c", customer), "host", "db-1", "service", "db-main"))
+	}
+}
+
 func TestWhenANodeStopsAnotherTakesItsPartitionsAndNothingIsLost(t *testing.T) {
 	for name, g := range shared() {
 		t.Run(name, func(t *testing.T) {
@@ -265,18 +273,14 @@ func TestWhenANodeStopsAnotherTakesItsPartitionsAndNothingIsLost(t *testing.T) {
 					len(one.a.holds.all())+len(two.a.holds.all()) == 4
 			})
 			const customers = 12
-			for n := range customers {
-				one.prometheus(burning("alertname", "Down", "customer", fmt.Sprint("c", n), "host", "db-1", "service", "db-main"))
-			}
+			one.everyCustomer("Down", customers)
 			one.until("every customer has an incident", func() bool { return len(one.incidents()) == customers })
 			err := one.stop()
 			if err != nil {
 				t.Fatal(err)
 			}
 			two.until("it has all partitions", func() bool { return len(two.a.holds.all()) == 4 && two.a.holds.whole() })
-			for n := range customers {
-				two.prometheus(burning("alertname", "Slow", "customer", fmt.Sprint("c", n), "host", "db-1", "service", "db-main"))
-			}
+			two.everyCustomer("Slow", customers)
 			two.until("the second alerts have joined", func() bool { return two.metric("tocsin_correlate_open_alerts") == 2*customers })
 			if n := len(two.incidents()); n != customers {
 				t.Errorf("%d incidents, want one for each of %d customers", n, customers)
