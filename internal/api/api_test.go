@@ -120,6 +120,7 @@ func TestCommands(t *testing.T) {
 		return fmt.Sprintf(`{"type":"about:blank","title":%q,"status":%d,"detail":%q,"errors":[{"item":"body","field":%q,"detail":%q}]}`, http.StatusText(status), status, detail, field, what)
 	}
 	const mistake = "the body has a mistake"
+	const noJSON = `it is no JSON such as {"by":"one","note":"..."}: `
 	for _, step := range []struct {
 		what, do, body, cookie string
 		status                 int
@@ -129,7 +130,13 @@ func TestCommands(t *testing.T) {
 		{"a person is itself", "ack", `{"by":"two"}`, one, 403, wrong(403, "you are one", "by", "only a robot may act in another's name")},
 		{"a field nobody knows is refused", "ack", `{"who":"one"}`, "", 400, wrong(400, mistake, "who", "no such field: by, note")},
 		{"a field of another type is refused", "ack", `{"by":7}`, "", 400, wrong(400, mistake, "by", "must be string, not number")},
-		{"two bodies are refused", "ack", `{} {}`, "", 400, wrong(400, mistake, "", "something stands behind the object")},
+		{"two bodies are refused", "ack", `{} {}`, "", 400, wrong(400, mistake, "", noJSON+"byte 3: more stands behind the end of the JSON")},
+		{"a list is refused", "ack", `["by"]`, "", 400, wrong(400, mistake, "", noJSON+"byte 0: an object is due")},
+		{"a name twice is refused", "ack", `{"by":"one","b\u0079":"two"}`, "", 400, wrong(400, mistake, "by", "it stands twice")},
+		{"a name in other letters is refused", "ack", `{"By":"one"}`, "", 400, wrong(400, mistake, "By", "no such field: by, note")},
+		{"text that is not UTF-8 is refused", "note", "{\"note\":\"\xff\"}", "", 400, wrong(400, mistake, "", noJSON+"byte 9: text that is not UTF-8")},
+		{"half a character is refused", "note", `{"note":"\ud800"}`, "", 400, wrong(400, mistake, "", noJSON+"byte 9: text: invalid surrogate pair `\\ud800\"` in string")},
+		{"a hundred thousand levels are refused", "ack", `{"by":` + strings.Repeat("[", 60_000), "", 400, wrong(400, mistake, "", noJSON+"byte 10006: exceeded max depth")},
 		{"an empty note is refused", "note", `{"by":"one"}`, "", 400, wrong(400, mistake, "note", "is empty")},
 		{"a robot acknowledges for a person", "ack", `{"by":"two"}`, "", 200, acked},
 		{"the same again is answered the same", "ack", `{"by":"two"}`, "", 200, acked},

@@ -2,16 +2,14 @@ package api
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
-	"unicode/utf8"
 
 	"tocsin"
 	"tocsin/correlate"
+	"tocsin/ingest"
 	"tocsin/internal/store"
 )
 
@@ -20,55 +18,98 @@ const maxNote = 10_000
 
 // An order is the body of a command.
 type order struct {
-	By   string `json:"by"`
-	Note string `json:"note"`
+	By   string // "" is whoever sends it
+	Note string
 }
 
 // order reads the body of a command, and says in whose name it is carried out.
 func (s *Server) order(w http.ResponseWriter, r *http.Request) (order, error) {
-	var o order
 	if err := parseQuery(r).err(); err != nil {
-		return o, err
+		return order{}, err
 	}
 	body, err := takeBody(w, r, maxBody)
 	switch {
 	case errors.Is(err, errTooBig):
-		return o, err
+		return order{}, err
 	case err != nil:
-		return o, bad("body", "", "it did not come to its end: "+err.Error())
+		return order{}, bad("body", "", "it did not come to its end: "+err.Error())
 	}
-	if len(bytes.TrimSpace(body)) > 0 {
-		d := json.NewDecoder(bytes.NewReader(body))
-		d.DisallowUnknownFields()
-		err = d.Decode(&o)
-		if err != nil {
-			return o, badJSON(err)
-		}
-		if _, err := d.Token(); !errors.Is(err, io.EOF) {
-			return o, bad("body", "", "something stands behind the object")
-		}
-	}
-	switch {
-	case !utf8.Valid(body):
-		return o, bad("body", "", "it is not UTF-8")
-	case len(o.Note) > maxNote:
-		return o, bad("body", "note", fmt.Sprintf("%d bytes: at most %d", len(o.Note), maxNote))
-	case strings.ContainsRune(o.Note, 0):
-		return o, bad("body", "note", "a NUL character")
+	o, err := parseOrder(body)
+	if err != nil {
+		return o, err
 	}
 	o.By, err = s.inNameOf(whoIs(r), o.By)
 	return o, err
 }
 
-// badJSON says what is wrong with a body.
-func badJSON(err error) error {
-	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return bad("body", wrong.Field, "must be "+wrong.Type.String()+", not "+wrong.Value)
+// parseOrder reads a body as strictly as the doors do: a name that stands twice or in other letters says nothing. An empty one, and null, say
+// nothing, too.
+func parseOrder(body []byte) (o order, err error) {
+	if len(bytes.TrimSpace(body)) == 0 {
+		return o, nil
 	}
-	if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return bad("body", strings.Trim(field, `"`), "no such field: by, note")
+	var scan ingest.Scanner
+	scan.Reset(body)
+	var names ingest.Names
+	switch {
+	case scan.Null():
+	case !scan.Object():
+		scan.Fail("an object is due")
+	default:
+		for {
+			name, ok := scan.Field()
+			if !ok {
+				break
+			}
+			into, known := map[string]*string{"by": &o.By, "note": &o.Note}[name]
+			switch {
+			case !known:
+				return o, bad("body", ingest.Cut(name, 64), "no such field: by, note")
+			case !names.Add(name):
+				return o, bad("body", name, "it stands twice")
+			}
+			*into, err = orderText(&scan, name)
+			if err != nil {
+				return o, err
+			}
+		}
 	}
-	return bad("body", "", `it is no JSON such as {"by":"one","note":"..."}: `+strings.TrimPrefix(err.Error(), "json: "))
+	scan.End()
+	if err := scan.Err(); err != nil {
+		return o, bad("body", "", `it is no JSON such as {"by":"one","note":"..."}: `+err.Error())
+	}
+	switch {
+	case len(o.Note) > maxNote:
+		return o, bad("body", "note", fmt.Sprintf("%d bytes: at most %d", len(o.Note), maxNote))
+	case strings.ContainsRune(o.Note, 0):
+		return o, bad("body", "note", "a NUL character")
+	}
+	return o, nil
+}
+
+// orderText reads the text of a field; null is none. What is no JSON at all the scanner knows.
+func orderText(scan *ingest.Scanner, field string) (string, error) {
+	if scan.Null() {
+		return "", nil
+	}
+	kind := scan.Peek()
+	if text, _, ok := scan.Text(); ok || kind == '"' {
+		return text, nil
+	}
+	scan.Skip()
+	if scan.Err() != nil {
+		return "", nil
+	}
+	what := "number"
+	switch kind {
+	case '{':
+		what = "object"
+	case '[':
+		what = "array"
+	case 't', 'f':
+		what = "bool"
+	}
+	return "", bad("body", field, "must be string, not "+what)
 }
 
 // inNameOf says who does what id commands: a person is always itself, a robot may say whom it speaks for.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/prometheus/common/model"
@@ -48,6 +50,22 @@ func FuzzScanLabels(f *testing.F) {
 		}
 		if tocsin.Labels(got).String() != want.String() || print != fingerprint(want) {
 			t.Errorf("labels of %s: %v, want %v", text, got, want)
+		}
+	})
+}
+
+func FuzzParseOrder(f *testing.F) {
+	for _, s := range []string{"", "{}", "null", `{"by":"one","note":"on it"}`, `{"by":null}`, `{"By":"one"}`, `{"by":1e400}`, `{"note":"\u0000"}`, `{"by":"a","by":"b"}`, `[`, "{\"note\":\"\xff\"}", `{"by":true} {}`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		o, err := parseOrder(body)
+		var loose struct{ By, Note string }
+		if err == nil && len(bytes.TrimSpace(body)) > 0 && (json.Unmarshal(body, &loose) != nil || loose.By != o.By || loose.Note != o.Note) {
+			t.Errorf("%q is read as %+v, by others as %+v", body, o, loose)
+		}
+		if err == nil && (len(o.Note) > maxNote || !utf8.ValidString(o.By+o.Note)) {
+			t.Errorf("%q is read as %+v", body, o)
 		}
 	})
 }
