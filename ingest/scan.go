@@ -424,11 +424,11 @@ type Names struct {
 	many map[string]struct{}
 }
 
-// NamesIn returns an empty set that keeps its first names in space.
-func NamesIn(space []string) Names { return Names{few: space[:0]} }
-
 // Reset forgets all names.
-func (n *Names) Reset() { n.few, n.many = n.few[:0], nil }
+func (n *Names) Reset() {
+	clear(n.few)
+	n.few, n.many = n.few[:0], nil
+}
 
 // Add adds name, and is false where it has been added before.
 func (n *Names) Add(name string) bool {

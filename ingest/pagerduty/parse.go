@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -45,7 +46,39 @@ type event struct {
 	links   []link
 	images  []string
 	wrong   invalidError
+
+	names [depth]ingest.Names // of the fields of the objects that are being read, the outermost first
+	in    int                 // how many those are
 }
+
+// depth is how many objects whose fields we know stand in each other at most: the body, its payload, what details that has.
+const depth = 3
+
+// keptDetails is how much room for details is kept for the next event.
+const keptDetails = 64
+
+// reset empties e, for the next event.
+func (e *event) reset() {
+	clear(e.details)
+	fresh := event{names: e.names}
+	for i := range fresh.names {
+		fresh.names[i].Reset()
+	}
+	if cap(e.details) <= keptDetails {
+		fresh.details = e.details[:0]
+	}
+	*e = fresh
+}
+
+// enter begins an object, whose fields' names are gathered in the set that it returns; leave ends it.
+func (e *event) enter() *ingest.Names {
+	n := &e.names[e.in]
+	n.Reset()
+	e.in++
+	return n
+}
+
+func (e *event) leave() { e.in-- }
 
 // A detail is one of custom_details.
 type detail struct {
@@ -59,8 +92,13 @@ func (e *event) refuse(field, why string) { e.wrong = append(e.wrong, field+": "
 
 // Parse reads one event of POST /v2/enqueue. newKey makes the dedup_key of a trigger that has none.
 func Parse(newKey func() (string, error)) ingest.ParserFunc {
+	idle := sync.Pool{New: func() any { return new(event) }}
 	return func(_ context.Context, m *ingest.Message) error {
-		var e event
+		e := idle.Get().(*event)
+		defer func() {
+			e.reset()
+			idle.Put(e)
+		}()
 		err := e.read(m)
 		if err != nil {
 			return err
@@ -113,8 +151,8 @@ type reader func(s *ingest.Scanner, name string) bool
 // object reads the fields of an object that has been entered; at is what stands before their names. Fields that nobody knows
 // are left alone, but not known ones in other letters.
 func (e *event) object(s *ingest.Scanner, at string, known []string, read reader) {
-	var space [16]string
-	names := ingest.NamesIn(space[:0])
+	names := e.enter()
+	defer e.leave()
 	for {
 		name, ok := s.Field()
 		if !ok {
@@ -238,8 +276,8 @@ func (e *event) readDetails(s *ingest.Scanner, at string) {
 		}
 		return
 	}
-	var space [32]string
-	names := ingest.NamesIn(space[:0])
+	names := e.enter()
+	defer e.leave()
 	for {
 		name, ok := s.Field()
 		if !ok {
