@@ -27,8 +27,8 @@ type Log interface {
 type Book interface {
 	// Commit writes b: its rows, and its touches. Commands that were committed after b.Seq come back instead, with nothing
 	// written: the worker must absorb them first. It returns the seq of the newest change. After an error whose outcome is not
-	// known it is called with the same b again, and then must find out. ErrRefused and ErrLost say that no retry can help; after any
-	// other error it is called again, for as long as it takes.
+	// known it is called with the same b again, and then must find out. ErrRefused, ErrLost and ErrStale say that no retry can help;
+	// after any other error it is called again, for as long as it takes.
 	Commit(ctx context.Context, b Batch) (seq int64, commands []tocsin.Change, err error)
 	// Commands returns the commands committed after seq, and the seq of the newest change.
 	Commands(ctx context.Context, seq int64) (newest int64, commands []tocsin.Change, err error)
@@ -354,14 +354,18 @@ var ErrLost = errors.New("the partition has another owner")
 // ErrRefused is what a Book's error is when it will never take this batch: a record in it is at fault, not the database.
 var ErrRefused = errors.New("refused for good")
 
-// try commits b, again and again while the database fails for a reason that may pass; with wait, whatever the reason is.
+// ErrStale is what a Book's error is when what the worker knows is not what the database has, such as after a failover to a copy that had
+// not heard all: the worker ends, and another must load what there is.
+var ErrStale = errors.New("the state is not the one that was loaded")
+
+// try commits b, again and again while the database fails for a reason that may pass; with wait, also while it refuses b.
 func (w *Worker) try(ctx context.Context, b Batch, wait bool) (seq int64, commands []tocsin.Change, err error) {
 	late, cancel := longer(ctx, stopFor)
 	defer cancel()
 	for pause := tryFirst; ; pause = min(2*pause, tryMost) {
 		seq, commands, err = w.book.Commit(late, b)
 		w.unsure = err != nil
-		if err == nil || errors.Is(err, ErrLost) || errors.Is(err, ErrRefused) && !wait || ctx.Err() != nil {
+		if err == nil || errors.Is(err, ErrLost) || errors.Is(err, ErrStale) || errors.Is(err, ErrRefused) && !wait || ctx.Err() != nil {
 			return seq, commands, err
 		}
 		w.o.Log.Error("batch was not committed, and will be tried again", "offset", b.Next, "error", err, "wait", pause)

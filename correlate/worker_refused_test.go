@@ -169,3 +169,21 @@ func TestWhatFallsDueAndIsRefusedIsWaitedOut(t *testing.T) {
 		}
 	})
 }
+
+// D2: a worker whose database forgot something knows too much: it must not write on, and no record is to blame.
+func TestAWorkerEndsWhenTheStateIsNotTheOneItLoaded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		m.add(Record{Rules: compiled(t, byService())})
+		m.add(Record{Events: []tocsin.Event{event(t, time.Now(), "a fires service=db")}})
+		m.fail = []error{fmt.Errorf("%w: its history ends at 3, and had 4", ErrStale)}
+		w := NewWorker(NewDomain(0, 1), 0, m, m, WorkerOptions{Aside: func(r Record, _ int, cause error) { t.Errorf("record %d is set aside: %v", r.Offset, cause) }})
+		err := w.Run(t.Context())
+		if !errors.Is(err, ErrStale) {
+			t.Errorf("the worker ended with %v, want ErrStale", err)
+		}
+		if diff := cmp.Diff([]string{"failed"}, m.said()); diff != "" {
+			t.Errorf("asked of the book (-want +got):\n%s", diff)
+		}
+	})
+}

@@ -41,6 +41,9 @@ func (b *book) Commit(ctx context.Context, batch correlate.Batch) (seq int64, co
 		if t.part.Epoch != b.epoch {
 			return store.ErrFenced
 		}
+		if t.part.Seq < batch.Seq {
+			return fmt.Errorf("%w: its history ends at %d, and had %d", correlate.ErrStale, t.part.Seq, batch.Seq)
+		}
 		if !batch.Flush && t.part.NextOffset >= batch.Next && batch.Next > 0 {
 			seq = batch.Seq // an earlier try was committed, and its answer was lost: nobody else moves the offset of this epoch
 			t = nil
@@ -54,6 +57,9 @@ func (b *book) Commit(ctx context.Context, batch correlate.Batch) (seq int64, co
 			return errBehind
 		}
 		err = b.write(t, batch)
+		if errors.Is(err, store.ErrNotFound) {
+			return fmt.Errorf("%w: %w", correlate.ErrStale, err)
+		}
 		seq = t.part.Seq
 		return err
 	})

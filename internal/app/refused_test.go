@@ -137,6 +137,56 @@ func TestOnAnyStorageALabelAsLongAsTheDoorsTakeIsHeldFoundAndPaged(t *testing.T)
 	})
 }
 
+// D2: after a failover to a copy that had not heard the last commits the offset has fallen back, and the journal is applied again from there.
+func TestOnAnyStorageAStateThatFellBackIsLoadedAgainAndCaughtUp(t *testing.T) {
+	onEach(t, func(t *testing.T, g ground) {
+		r := newRigOn(t, g)
+		partition := r.a.intake.of("")
+		r.lag("a", "critical", "db-main", "lag 340s")
+		r.until("the first is paged", func() bool { return len(r.sent("CreateMessage")) == 1 && r.a.lag() == 0 })
+		was := r.part(partition)
+		r.lag("b", "critical", "checkout", "no orders for 5m")
+		r.until("the second is applied", func() bool { return len(r.incidents()) == 2 && r.a.lag() == 0 })
+		r.fallBack(g, was)
+		r.until("it is forgotten", func() bool { return len(r.incidents()) == 1 })
+		r.lag("c", "critical", "archive", "disk full")
+		r.until("all three are there", func() bool { return len(r.incidents()) == 3 && r.a.lag() == 0 })
+		if is := r.part(partition); is.Epoch <= was.Epoch {
+			t.Errorf("the epoch is %d, and was %d; want the partition claimed and loaded anew", is.Epoch, was.Epoch)
+		}
+		if l := r.letters(); len(l) != 0 {
+			t.Errorf("letters %+v, want none", l)
+		}
+	})
+}
+
+// part is where a partition stands.
+func (r *rig) part(partition int) (p store.Part) {
+	r.t.Helper()
+	err := r.a.db.View(r.t.Context(), func(tx *store.Tx) (err error) {
+		p, err = tx.Part(partition)
+		return err
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return p
+}
+
+// fallBack makes the state what it was when a partition stood at was and had one alert in one incident, in one transaction.
+func (r *rig) fallBack(g ground, was store.Part) {
+	r.t.Helper()
+	r.sql(g, fmt.Sprintf(`BEGIN;
+		DELETE FROM alert WHERE id > (SELECT min(id) FROM alert);
+		DELETE FROM incident WHERE id > (SELECT min(id) FROM incident);
+		DELETE FROM page WHERE incident NOT IN (SELECT id FROM incident);
+		DELETE FROM timer WHERE incident NOT IN (SELECT id FROM incident);
+		DELETE FROM change WHERE partition = %[1]d AND seq > %[2]d;
+		UPDATE part SET seq = %[2]d, next_offset = %[3]d, touch_offset = %[4]d, next_alert = %[5]d, next_incident = %[6]d, last_writer = %[7]d, last_seq = %[8]d
+			WHERE partition = %[1]d;
+		COMMIT`, was.Partition, was.Seq, was.NextOffset, was.TouchOffset, was.NextAlert, was.NextIncident, was.LastWriter, was.LastSeq))
+}
+
 // forgetful is a database whose first answer to a commit is lost.
 type forgetful struct {
 	store.DB
