@@ -269,7 +269,7 @@ func TestIdleConnectionsThatDiedAreReplacedUnseen(t *testing.T) {
 	db := opened(t, dsn)
 	claim(t, db, 0)
 	for i := range 5 {
-		p.cut()
+		p.Cut()
 		update(t, db, note(0, strconv.Itoa(i)))
 		if said := notes(t, db, 0); len(said) != i+1 {
 			t.Errorf("changes = %v, want %d", said, i+1)
@@ -299,7 +299,7 @@ func TestAServerThatIsNotHeardAnyMoreIsGivenUp(t *testing.T) {
 	}
 	all.Wait()
 	p.set(healthy)
-	p.cut() // what was swallowed must not arrive in pieces
+	p.Cut() // what was swallowed must not arrive in pieces
 	update(t, db, note(0, "again"))
 	if said := notes(t, db, 0); len(said) != 1 {
 		t.Errorf("changes = %v, want one", said)
@@ -347,14 +347,14 @@ func TestAnOldPrimaryThatComesBackIsRefused(t *testing.T) {
 	db := opened(t, dsn)
 	claim(t, db, 0)
 	opened(t, now.URL) // its tables
-	p.lead(host(t, now.URL))
+	p.Lead(host(t, now.URL))
 	claim(t, db, 0)
-	p.lead(host(t, past.URL))
+	p.Lead(host(t, past.URL))
 	err := db.Update(t.Context(), store.Correlation, note(0, "on the old one"))
 	if !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "old primary") {
 		t.Errorf("update on the old primary = %v, want a refusal that says so", err)
 	}
-	p.lead(host(t, now.URL))
+	p.Lead(host(t, now.URL))
 	update(t, db, note(0, "on the new one"))
 	if said := notes(t, opened(t, past.URL), 0); len(said) != 0 {
 		t.Errorf("changes on the old primary = %v, want none", said)
