@@ -323,7 +323,7 @@ func TestACallAboutManyIsCancelledOnlyWhenNobodyNeedsAnyOfThem(t *testing.T) {
 			incident int64
 			want     []string
 		}{{1, nil}, {3, nil}, {1, nil}, {2, []string{"a-p00000"}}} {
-			w.Stop(t.Context(), tc.incident, 0, time.Now())
+			w.Stop(t.Context(), tc.incident, 0, nil)
 			synctest.Wait()
 			g.mu.Lock()
 			if diff := gocmp.Diff(tc.want, g.dropped); diff != "" {

@@ -129,8 +129,8 @@ type Worker struct {
 
 	mu      sync.Mutex
 	lines   map[string]*line
-	jobs    map[string]*job // by page id: all this node has in hand
-	stops   map[target]time.Time
+	jobs    map[string]*job      // by page id: all this node has in hand
+	stops   map[string]time.Time // pages that were ended, by id, and when this was heard of
 	persons *persons
 	out     *outbox // what providers took and have not confirmed
 	hungry  bool    // the last claim left something behind
@@ -151,7 +151,7 @@ func NewWorker(book Book, channels map[string][]Provider, o Options) (*Worker, e
 		book: book, opts: o, obs: obs,
 		due: make(chan struct{}, 1), timer: make(chan struct{}, 1), room: make(chan struct{}, 1), kick: make(chan struct{}, 1),
 		idle: make(chan task), fates: make(chan saving, 4096), done: make(chan struct{}), finish: make(chan struct{}),
-		lines: make(map[string]*line), jobs: make(map[string]*job), stops: make(map[target]time.Time),
+		lines: make(map[string]*line), jobs: make(map[string]*job), stops: make(map[string]time.Time),
 		persons: newPersons(o.PersonMost, o.PersonWindow, o.PersonGap), out: newOutbox(),
 	}
 	for channel, providers := range channels {

@@ -24,25 +24,27 @@ type target struct{ incident, major int64 }
 
 func targetOf(p tocsin.Page) target { return target{p.Incident, p.Major} }
 
-// Stop drops every page that owes an answer about the incident, or the major, and was due by at: nobody needs them any more.
-// Calls that a provider still holds are cancelled. Pages due later, and notices, go on. Call it after the commit.
-func (w *Worker) Stop(ctx context.Context, incident, major int64, at time.Time) {
-	t := target{incident, major}
+// Stop drops pages, by their ids, that owe an answer about the incident, or the major: a commit has ended them. Which they are is
+// not told by times, which are of as many clocks as there are nodes: one that was made after the stop is not to be dropped with
+// them. Calls about it that a provider still holds are cancelled. Notices go on. Call it after the commit.
+func (w *Worker) Stop(ctx context.Context, incident, major int64, pages []string) {
 	now := time.Now()
 	w.mu.Lock()
-	if len(w.stops) >= maxStops {
-		for k, when := range w.stops {
+	if len(w.stops)+len(pages) > maxStops {
+		for id, when := range w.stops {
 			if now.Sub(when) > stopFor {
-				delete(w.stops, k)
+				delete(w.stops, id)
 			}
 		}
 	}
-	if len(w.stops) < maxStops && at.After(w.stops[t]) { // beyond: the text's own re-check stops them
-		w.stops[t] = at
+	for _, id := range pages {
+		if len(w.stops) < maxStops { // beyond: the text's own re-check stops them
+			w.stops[id] = now
+		}
 	}
 	w.mu.Unlock()
 	signal(w.kick)
-	w.cancelCalls(ctx, t)
+	w.cancelCalls(ctx, target{incident, major})
 }
 
 // stoppedOf is what j's message tells of that was stopped; with Worker.mu held.
@@ -60,8 +62,8 @@ func (w *Worker) stopped(p tocsin.Page) bool {
 	if p.Kind == tocsin.KindNotice {
 		return false
 	}
-	at, ok := w.stops[targetOf(p)]
-	return ok && !p.DueAt.After(at)
+	_, is := w.stops[p.ID]
+	return is
 }
 
 // cancelCalls tells providers to drop what they hold about t.

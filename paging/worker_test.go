@@ -829,14 +829,19 @@ func TestNoRequestStartsAfterAStop(t *testing.T) {
 		w := start(t, b, sms(p), paging.Options{})
 		time.Sleep(120 * time.Millisecond)
 		at := time.Now()
+		var ended []string
 		b.mu.Lock()
 		for _, row := range b.rows { // what the acknowledgement's own transaction does
-			if row.Incident == 1 && row.Kind != tocsin.KindNotice && row.State == tocsin.PageDue {
+			if row.Incident != 1 || row.Kind == tocsin.KindNotice || row.State >= tocsin.PageSent {
+				continue
+			}
+			ended = append(ended, row.ID)
+			if row.State == tocsin.PageDue {
 				row.State = tocsin.PageCancelled
 			}
 		}
 		b.mu.Unlock()
-		w.Stop(t.Context(), 1, 0, at)
+		w.Stop(t.Context(), 1, 0, ended)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		for _, r := range g.begun {
@@ -850,15 +855,14 @@ func TestNoRequestStartsAfterAStop(t *testing.T) {
 	})
 }
 
-func TestAPageMadeAfterAStopIsSent(t *testing.T) { // escalated again after an acknowledgement
+func TestAPageMadeAfterAStopIsSent(t *testing.T) { // escalated again after an acknowledgement, by a node whose clock is behind
 	synctest.Test(t, func(t *testing.T) {
 		b := newBook()
 		g := &gateway{name: "a"}
 		w := start(t, b, sms(via("a", g)), paging.Options{})
-		w.Stop(t.Context(), 1, 0, time.Now())
-		time.Sleep(time.Second)
+		w.Stop(t.Context(), 1, 0, []string{"0"})
 		b.mu.Lock()
-		b.add(tocsin.Page{ID: "1", Incident: 1})
+		b.add(tocsin.Page{ID: "1", Incident: 1, DueAt: time.Now().Add(-time.Minute)})
 		b.mu.Unlock()
 		w.Wake()
 		time.Sleep(time.Second)
@@ -882,7 +886,7 @@ func TestCallsThatAProviderStillHoldsAreCancelledByAStop(t *testing.T) {
 		g := &gateway{name: "a"}
 		w := start(t, b, map[string][]paging.Provider{paging.Voice: {via("a", caller{g})}}, paging.Options{})
 		time.Sleep(time.Second)
-		w.Stop(t.Context(), 1, 0, time.Now())
+		w.Stop(t.Context(), 1, 0, nil)
 		synctest.Wait()
 		if diff := gocmp.Diff([]string{"a-1"}, g.dropped); diff != "" {
 			t.Errorf("cancelled (-want +got):\n%s", diff)

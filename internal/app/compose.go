@@ -236,10 +236,13 @@ func (t *turn) write() error {
 	return nil
 }
 
-// hold keeps the calls that a carrier may still hold, to be cancelled after the commit: all but those that tell of something else too,
-// which somebody still needs.
-func (t *turn) hold(calls []tocsin.Page) error {
-	for _, p := range calls {
+// hold keeps, of pages that were ended, the calls that a carrier may still hold, to be cancelled after the commit: all but those that
+// tell of something else too, which somebody still needs.
+func (t *turn) hold(ended []tocsin.Page) error {
+	for _, p := range ended {
+		if p.Channel != paging.Voice || p.ProviderID == "" {
+			continue
+		}
 		if p.Message != "" {
 			others, err := t.tx.PagesOf(p.Message)
 			if err != nil {

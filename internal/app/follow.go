@@ -135,14 +135,14 @@ func (a *App) heed(ctx context.Context, c tocsin.Change) error {
 		return fmt.Errorf("change %d of partition %d: %w", c.Seq, c.Partition, err)
 	}
 	for _, s := range data.Stops {
-		a.pager.Stop(ctx, s.Incident, s.Major, time.UnixMicro(s.At).Add(-time.Microsecond))
+		a.pager.Stop(ctx, s.Incident, s.Major, s.Pages)
 	}
 	return nil
 }
 
-// A stop says in the history, to the other nodes, that no page about an incident or major is wanted any more that was due before At.
+// A stop says in the history, to the other nodes, which pages about an incident or major were ended. Those made after it are others.
 type stop struct {
-	Incident int64 `json:"i,omitempty"`
-	Major    int64 `json:"m,omitempty"`
-	At       int64 `json:"at"` // unix microseconds
+	Incident int64    `json:"i,omitempty"`
+	Major    int64    `json:"m,omitempty"`
+	Pages    []string `json:"p,omitempty"` // ids
 }

@@ -28,7 +28,7 @@ type turn struct {
 	changes []*line
 	pages   []tocsin.Page
 	timers  []store.Timer
-	stopped []about // nothing more may be sent about these, once it is committed
+	stopped []stop // nothing more may be sent about these, once it is committed
 	claimed []tocsin.Page
 	held    []tocsin.Page // calls that a carrier may still hold, and nobody needs once it is committed
 	woke    bool          // pages fall due that stood in the database already
@@ -137,18 +137,22 @@ func (t *turn) stop(a about, reason string) error {
 	if err != nil {
 		return err
 	}
-	held, err := t.tx.CancelPages(a.incident, a.major, reason, t.now)
+	ended, err := t.tx.CancelPages(a.incident, a.major, reason, t.now)
 	if err != nil {
 		return err
 	}
-	err = t.hold(held)
+	s := stop{Incident: a.incident, Major: a.major}
+	for _, p := range ended {
+		s.Pages = append(s.Pages, p.ID)
+	}
+	err = t.hold(ended)
 	if err != nil {
 		return err
 	}
 	same := func(i, m int64) bool { return i == a.incident && m == a.major }
 	t.pages = slices.DeleteFunc(t.pages, func(p tocsin.Page) bool { return p.Kind != tocsin.KindNotice && same(p.Incident, p.Major) })
 	t.timers = slices.DeleteFunc(t.timers, func(m store.Timer) bool { return same(m.Incident, m.Major) })
-	t.stopped = append(t.stopped, a)
+	t.stopped = append(t.stopped, s)
 	return nil
 }
 
@@ -244,12 +248,10 @@ func (t *turn) tellStops() {
 		return
 	}
 	if len(t.changes) == 0 {
-		t.line(t.stopped[0], tocsin.ChangePaged, "rule")
+		t.line(about{t.stopped[0].Incident, t.stopped[0].Major}, tocsin.ChangePaged, "rule")
 	}
 	l := t.changes[0]
-	for _, a := range t.stopped {
-		l.data.Stops = append(l.data.Stops, stop{a.incident, a.major, t.now.UnixMicro()})
-	}
+	l.data.Stops = append(l.data.Stops, t.stopped...)
 }
 
 // claim marks the pages due now that this node sends at once, as many as it has room for.
@@ -279,8 +281,8 @@ func (t *turn) claim() {
 // after does, in memory, what a committed turn calls for.
 func (t *turn) after(ctx context.Context, pager *paging.Worker) {
 	pager.Cancel(ctx, t.held)
-	for _, a := range t.stopped {
-		pager.Stop(ctx, a.incident, a.major, t.now.Add(-time.Microsecond)) // what this turn itself makes is due now
+	for _, s := range t.stopped {
+		pager.Stop(ctx, s.Incident, s.Major, s.Pages)
 	}
 	uncounted(t.claimed)
 	pager.Offer(t.claimed)

@@ -396,8 +396,8 @@ func (t *Tx) saveEnded(p *tocsin.Page, tried string) (PageSave, error) {
 
 // CancelPages cancels what is not sent yet of the pages about the incident or the major (the other is 0), and the calls that
 // a carrier may still hold; notices go on. A sent SMS or mail stays as it is: it cannot be taken back, and its fate is still
-// learned. It returns the calls that the carrier may hold, as they were: cancel those at their provider, after the commit.
-func (t *Tx) CancelPages(incident, major int64, reason string, at time.Time) (held []tocsin.Page, err error) {
+// learned. It returns those it ended, as they were. Calls that have a ProviderID the carrier may hold: cancel them there, after the commit.
+func (t *Tx) CancelPages(incident, major int64, reason string, at time.Time) (ended []tocsin.Page, err error) {
 	column, id := "incident", incident
 	if major != 0 {
 		column, id = "major", major
@@ -412,11 +412,11 @@ func (t *Tx) CancelPages(incident, major int64, reason string, at time.Time) (he
 		if err != nil {
 			return nil, err
 		}
-		if n == 1 && p.Channel == "voice" && p.ProviderID != "" {
-			held = append(held, p)
+		if n == 1 {
+			ended = append(ended, p)
 		}
 	}
-	return held, nil
+	return ended, nil
 }
 
 const bodyPage = `UPDATE page SET body = $1, message = $2 WHERE id = $3 AND token = $4 AND state < 4`

@@ -257,8 +257,8 @@ func cancelPages(t *testing.T, open Opener) {
 		of("claimed", tocsin.KindPage, "sms", tocsin.PageClaimed, ""), of("due", tocsin.KindPage, "voice", tocsin.PageDue, ""),
 		of("notice", tocsin.KindNotice, "sms", tocsin.PageDue, ""), of("sms", tocsin.KindPage, "sms", tocsin.PageSent, "SM1"), elsewhere)
 	b.update(func(tx *store.Tx) error {
-		held, err := tx.CancelPages(1, 0, "one has it", at)
-		equal(t, "held by a carrier", ids(held), []string{"call"})
+		ended, err := tx.CancelPages(1, 0, "one has it", at)
+		equal(t, "ended", ids(ended), []string{"call", "claimed", "due"})
 		return err
 	})
 	got := map[string]tocsin.PageState{}
