@@ -14,10 +14,11 @@ import (
 // book makes the correlator's decisions durable: state, history, pages due and the offset read to in one transaction.
 type book struct {
 	*office
-	partition int
-	epoch     int64
-	passed    func(next int64) // tells the journal, for those who watch the lag; nil: nobody does
-	fenced    func()           // counts commits that were refused because the partition has another owner; nil: nobody does
+	partition  int
+	partitions int // of the state
+	epoch      int64
+	passed     func(next int64) // tells the journal, for those who watch the lag; nil: nobody does
+	fenced     func()           // counts commits that were refused because the partition has another owner; nil: nobody does
 }
 
 // errBehind rolls a batch back because commands were committed that its domain does not know.
@@ -91,7 +92,7 @@ func (b *book) Commit(ctx context.Context, batch correlate.Batch) (seq int64, co
 
 func (b *book) write(t *turn, batch correlate.Batch) error {
 	w := batch.Writes
-	fresh, known := split(w.Alerts, func(a *tocsin.Alert) bool { return a.ID >= t.part.NextAlert })
+	fresh, known := split(w.Alerts, func(a *tocsin.Alert) bool { return unused(a.ID, t.part.NextAlert, b.partitions) })
 	err := t.tx.AddAlerts(fresh)
 	if err != nil {
 		return err
@@ -153,6 +154,10 @@ func (b *book) Commands(ctx context.Context, seq int64) (newest int64, commands 
 	})
 	return newest, commands, err
 }
+
+// unused reports whether an id is of those that a partition has not given yet. next counts the ids that it has given, of which there is one
+// in so many as there are partitions.
+func unused(id, next int64, partitions int) bool { return id > next*int64(partitions) }
 
 // split returns those that are, and the others.
 func split[T any](all []T, is func(*T) bool) (are, others []T) {

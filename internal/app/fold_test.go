@@ -223,7 +223,7 @@ func newFold(t *testing.T, path, fresh string, source journal.Journal, partition
 			t.Fatal(err)
 		}
 	}
-	f.worker = correlate.NewWorker(correlate.NewDomain(partition, a.partitions), part.Seq, f, &book{office: a.office, partition: partition, epoch: part.Epoch}, o)
+	f.worker = correlate.NewWorker(correlate.NewDomain(partition, a.partitions), part.Seq, f, &book{office: a.office, partition: partition, partitions: a.partitions, epoch: part.Epoch}, o)
 	return f
 }
 

@@ -145,7 +145,7 @@ func (a *App) work(ctx context.Context, c journal.Claim) (err error) {
 	if a.kafka != nil {
 		o.Copies = l.fold
 	}
-	b := &book{office: a.office, partition: part.Partition, epoch: part.Epoch, passed: c.Passed, fenced: a.fenced.Inc}
+	b := &book{office: a.office, partition: part.Partition, partitions: a.partitions, epoch: part.Epoch, passed: c.Passed, fenced: a.fenced.Inc}
 	w := correlate.NewWorker(l.domain, l.seq, a.records(part.Partition, reader), b, o)
 	h.worker.Store(w)
 	w.Nudge() // somebody may have commanded something since the rows were read

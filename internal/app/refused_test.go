@@ -227,7 +227,7 @@ func TestABatchWhoseCommitWasNotHeardOfChangesNothingWhenItIsWrittenAgain(t *tes
 				nil, // without: an alert that waits for its group
 			} {
 				o := r.a.office
-				b := &book{partition: 0, epoch: part.Epoch, office: &office{
+				b := &book{partition: 0, partitions: 1, epoch: part.Epoch, office: &office{
 					db: &forgetful{DB: db}, clock: o.clock, setup: o.setup, pager: o.pager, node: o.node, alone: o.alone, nudge: o.nudge, log: o.log, secret: o.secret, receipts: o.receipts,
 				}}
 				id := int64(n + 1)
