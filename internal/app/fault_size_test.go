@@ -336,6 +336,9 @@ func TestWhatOneAlertMayHoldIsBoundedAndSendersMakeNoMetricsOfOurs(t *testing.T)
 	t.Logf("%d names: %d series, before %d; %d MiB more", names, series, before, grown>>20)
 	p.terminate()
 	p.noPanic()
+	if said := p.said(); bytes.Contains(said, []byte("cannot be applied")) {
+		t.Errorf("something was accepted and could not be applied:\n%.2000s", said)
+	}
 }
 
 // series is how many series the process tells of itself.

@@ -110,7 +110,7 @@ func TestTheServersCertificateIsCheckedAsTheAddressAsks(t *testing.T) {
 		want             string // what the error says; "" for none
 	}{
 		"verify-full": {"127.0.0.1", "verify-full", ours.file, ""},
-		"verify-full of a server of another name":   {"localhost", "verify-full", ours.file, "the server's certificate was not accepted"},
+		"verify-full of a server of another name":   {"localhost", "verify-full", ours.file, "certificate is valid for db.example.org, not localhost"},
 		"verify-full without knowing the authority": {"127.0.0.1", "verify-full", "", "the server's certificate was not accepted"},
 		"verify-full by another authority":          {"127.0.0.1", "verify-full", others.file, "the server's certificate was not accepted"},
 		"verify-ca asks for no name":                {"localhost", "verify-ca", ours.file, ""},
