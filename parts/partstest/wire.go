@@ -2,6 +2,7 @@ package partstest
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net"
 	"net/url"
@@ -35,7 +36,7 @@ func NewWire(t testing.TB, address string, pass func(to io.Writer, b []byte, up 
 	}
 	w = &Wire{ln: ln, pass: pass, target: u.Host}
 	u.Host = ln.Addr().String()
-	w.all.Go(w.accept)
+	w.all.Go(func() { w.accept(context.WithoutCancel(t.Context())) }) // what ends last may still connect
 	t.Cleanup(func() {
 		_ = ln.Close() // accept ends with it
 		w.mu.Lock()
@@ -65,7 +66,8 @@ func (w *Wire) Cut() {
 	w.conns = nil
 }
 
-func (w *Wire) accept() {
+func (w *Wire) accept(ctx context.Context) {
+	var d net.Dialer
 	for {
 		client, err := w.ln.Accept()
 		if err != nil {
@@ -74,7 +76,7 @@ func (w *Wire) accept() {
 		w.mu.Lock()
 		target := w.target
 		w.mu.Unlock()
-		server, err := net.Dial("tcp", target)
+		server, err := d.DialContext(ctx, "tcp", target)
 		if err != nil {
 			_ = client.Close() // as if nobody listened
 			continue
