@@ -42,7 +42,7 @@ func (c *conn) copyIn(b *bulk, width, n int, fill func(int, []any)) error {
 	defer func() {
 		_ = to.CloseWithError(bad) // never fails
 		if copied != nil {
-			_ = <-copied // the panic goes on, and says more
+			<-copied //nolint:errcheck // the panic goes on, and says more
 		}
 	}()
 	bad = copyRows(to, width, n, fill)
