@@ -16,7 +16,7 @@ import (
 
 // A Log is the journal of one partition, decoded, as a worker reads it.
 type Log interface {
-	// Next waits for records and returns those that are there, in order, at most about a megabyte of them. They stay as they
+	// Next waits for records and returns those that are there, in order, at most some megabytes of them. They stay as they
 	// are until the call after the next: one batch is applied while another is read. An error ends the worker.
 	Next(ctx context.Context) ([]Record, error)
 	// Tick appends a record that says only that time has passed; it comes back by Next.

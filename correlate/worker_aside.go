@@ -10,36 +10,42 @@ import (
 // maxTries is how often a record is applied that makes Apply panic or that the book refuses, before it is set aside.
 const maxTries = 3
 
-// attempt applies records in order. Where one of them panics, bad is its place and cause says why; nothing is undone yet.
-func (w *Worker) attempt(records []Record) (effects []Effect, bad int, cause error) {
+// maxChanged is how many incidents one batch changes, about: each is a row and a line of history, and whoever they page waits for all of
+// them. What changes few incidents comes in batches as large as they are read.
+const maxChanged = 1500
+
+// attempt applies records in order, n of them: all, or as many as are enough for one batch. Where one of them panics, n is its place and
+// cause says why; nothing is undone yet.
+func (w *Worker) attempt(records []Record) (effects []Effect, n int, cause error) {
 	defer func() {
 		if v := recover(); v != nil {
 			effects, cause = nil, fmt.Errorf("applying it panicked: %v\n%s", v, debug.Stack())
 		}
 	}()
-	for ; bad < len(records); bad++ {
-		effects = append(effects, w.applyOne(w.d, records[bad])...)
+	for n < len(records) && len(w.d.changed.incidents) < maxChanged {
+		effects = append(effects, w.applyOne(w.d, records[n])...)
+		n++
 	}
-	return effects, bad, nil
+	return effects, n, nil
 }
 
-// some applies and commits records, and returns how many: all of them, unless there is one that cannot be applied, or that the book
-// will never take. Then it is those before that one, or that one alone, emptied once it has been tried often enough. So one bad record
+// some applies and commits records, and returns how many: as many as one batch takes, unless there is one that cannot be applied, or that
+// the book will never take. Then it is those before that one, or that one alone, emptied once it has been tried often enough. So one bad record
 // holds up its partition for as long as it takes to fail three times, and those around it count as if it had not been there.
 func (w *Worker) some(ctx context.Context, records []Record) (done int, err error) {
 	records = w.halve(records)
 	aside := false
 	for {
-		bad, cause, err := w.once(ctx, records, aside)
+		n, cause, err := w.once(ctx, records, aside)
 		if err != nil {
 			return 0, err
 		}
 		switch {
 		case cause == nil:
-			w.count(records, aside)
-			return len(records), nil
-		case bad > 0:
-			records = records[:bad]
+			w.count(records[:n], aside)
+			return n, nil
+		case n > 0:
+			records = records[:n]
 		case aside:
 			return 0, fmt.Errorf("correlate: partition %d: record %d cannot even be passed over: %w", w.d.partition, records[0].Offset, cause)
 		case w.bad.tries >= maxTries:
@@ -51,28 +57,28 @@ func (w *Worker) some(ctx context.Context, records []Record) (done int, err erro
 	}
 }
 
-// once applies records and commits them. Where that cannot be, cause says why, nothing is left of it, and bad is how many records are to
-// be tried without the rest: none, when the first is at fault. With aside a refusal is waited out: it is time's doing then, and not the record's.
-func (w *Worker) once(ctx context.Context, records []Record, aside bool) (bad int, cause, err error) {
+// once applies records and commits them, n of them. Where that cannot be, cause says why, nothing is left of it, and n is how many records
+// are to be tried without the rest: none, when the first is at fault. With aside a refusal is waited out: it is time's doing then, and not the record's.
+func (w *Worker) once(ctx context.Context, records []Record, aside bool) (n int, cause, err error) {
 	for behind := true; behind; {
 		var effects []Effect
-		effects, bad, cause = w.attempt(records)
+		effects, n, cause = w.attempt(records)
 		if cause != nil {
 			w.d.Rollback()
-			w.failed(records[bad])
-			return bad, cause, nil
+			w.failed(records[n])
+			return n, cause, nil
 		}
-		last := records[len(records)-1]
+		last := records[n-1]
 		w.last.writer, w.last.seq = last.Writer, last.Seq
 		behind, err = w.commit(ctx, effects, aside)
 		if errors.Is(err, ErrRefused) {
-			return w.refused(ctx, records, err)
+			return w.refused(ctx, records[:n], err)
 		}
 		if err != nil {
 			return 0, nil, err
 		}
 	}
-	return 0, nil, nil
+	return n, nil, nil
 }
 
 // refused notes that the book will never take records as they are. Which of them is at fault is found by halves.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -186,6 +187,32 @@ func TestAWorkerCommitsWhatIsDecidedAndNoRepeats(t *testing.T) {
 		}
 		if alerts, incidents := w.Firing(); alerts != 1 || incidents != 1 {
 			t.Errorf("%d alerts fire in %d incidents, want 1 in 1", alerts, incidents)
+		}
+	})
+}
+
+// So those who are paged first do not wait for all.
+func TestWhatChangesManyIncidentsIsCommittedInSeveralBatches(t *testing.T) {
+	working(t, WorkerOptions{}, func(t *testing.T, m *memory, w *Worker) {
+		const all = maxChanged + 500
+		m.mu.Lock()
+		for n := range all {
+			m.journal = append(m.journal, Record{Offset: int64(1 + n), At: time.Now(), Events: []tocsin.Event{event(t, time.Now(), fmt.Sprintf("a%d fires service=db%d", n, n))}})
+		}
+		m.mu.Unlock()
+		m.arrived <- struct{}{}
+		synctest.Wait()
+		var next []string
+		for _, said := range m.said() {
+			upTo, _, _ := strings.Cut(said, ": ")
+			next = append(next, upTo)
+		}
+		want := []string{"committed to 1", fmt.Sprintf("committed to %d", 1+maxChanged), fmt.Sprintf("committed to %d", 1+all)}
+		if diff := cmp.Diff(want, next); diff != "" {
+			t.Errorf("asked of the book (-want +got):\n%s", diff)
+		}
+		if alerts, incidents := w.Firing(); alerts != all || incidents != all {
+			t.Errorf("%d alerts fire in %d incidents, want %d in as many", alerts, incidents, all)
 		}
 	})
 }

@@ -95,8 +95,9 @@ type records struct {
 	passed    int64 // the offset behind the last gap
 }
 
-// readAtOnce is how many bytes of payload one batch has at most.
-const readAtOnce = 1 << 20
+// readAtOnce is how many bytes of payload are read in one go, at most. What was left behind is applied in larger batches then: an
+// incident of which many alerts come has one row and one line of history in each.
+const readAtOnce = 4 << 20
 
 // Next returns what is there. A gap is reported and passed over; what cannot be read is set aside with its reason.
 func (r *records) Next(ctx context.Context) ([]correlate.Record, error) {
