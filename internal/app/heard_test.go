@@ -63,3 +63,31 @@ func TestANodeThatDoesNotHearTheStateLeavesItsPartitionsToOthersUntilItDoes(t *t
 		})
 	}
 }
+
+func TestANodeThatWasSilentItselfDoesNotTakeOthersForGone(t *testing.T) {
+	began := time.Now()
+	n := new(node)
+	n.heard.Store(&began)
+	for _, step := range []struct {
+		at       time.Duration // since it began
+		answered bool
+		want     bool // whether it judges before it knows that
+	}{
+		{2 * time.Second, true, true},
+		{4 * time.Second, false, true},
+		{8 * time.Second, false, false},
+		{17 * time.Second, true, false},
+		{19 * time.Second, true, false},
+		{22 * time.Second, true, false},
+		{26 * time.Second, true, false},
+		{28 * time.Second, true, true},
+	} {
+		now := began.Add(step.at)
+		if got := n.judges(now); got != step.want {
+			t.Errorf("after %s it judges: %v, want %v", step.at, got, step.want)
+		}
+		if step.answered {
+			n.answered(now)
+		}
+	}
+}

@@ -34,6 +34,7 @@ type node struct {
 	row   store.Node
 	alone bool                      // nobody else can work on this state
 	heard atomic.Pointer[time.Time] // when the state last took the row
+	back  time.Time                 // when it did so again after a silence; beat's
 }
 
 // name tells this process from others in the rows.
@@ -133,6 +134,7 @@ func (a *App) renew(ctx context.Context, ends bool) error {
 	if err != nil {
 		return err
 	}
+	judges := a.node.judges(time.Now())
 	err = a.db.Update(ctx, store.Commands, func(tx *store.Tx) error {
 		now := a.clock.Now()
 		row := a.node.row
@@ -144,6 +146,9 @@ func (a *App) renew(ctx context.Context, ends bool) error {
 		if err != nil || ends {
 			return err
 		}
+		if !judges {
+			return tx.ForgetNodes(now.Add(-forgetAfter))
+		}
 		n, err := tx.TakeBack(a.node.id, now.Add(-goneAfter), now)
 		if n > 0 {
 			a.log.Warn("pages of nodes that are gone were taken over", "pages", n)
@@ -154,9 +159,23 @@ func (a *App) renew(ctx context.Context, ends bool) error {
 		return tx.ForgetNodes(now.Add(-forgetAfter))
 	})
 	if err == nil {
-		a.node.heard.Store(new(time.Now()))
+		a.node.answered(time.Now())
 	}
 	return err
+}
+
+// answered notes that the state has taken the row.
+func (n *node) answered(now time.Time) {
+	if now.Sub(*n.heard.Load()) > goneAfter/2 {
+		n.back = now
+	}
+	n.heard.Store(&now)
+}
+
+// judges reports whether this node may say that others are gone: not when it was silent itself, nor soon after. It was the state that
+// was away then, and they have yet to say that they live, and what became of what they sent.
+func (n *node) judges(now time.Time) bool {
+	return now.Sub(*n.heard.Load()) <= goneAfter/2 && now.Sub(n.back) >= goneAfter
 }
 
 // whileHeard returns a context that ends when the state has not answered for silentFor. Where no other node could do better it does
