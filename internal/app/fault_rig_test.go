@@ -132,12 +132,13 @@ func (p *plant) commands(incident int64, word, by string) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
+	asked := time.Now()
 	status, _, answer := p.ask(fmt.Sprintf("/api/v1/incidents/%d/%s", incident, word), robot, body)
 	if status != http.StatusOK {
 		p.t.Fatalf("%s is answered %d %s, want 200", word, status, answer)
 	}
 	if word == "ack" || word == "take" {
-		p.ledger.acked(incident, by)
+		p.ledger.acked(incident, by, asked)
 	}
 }
 

@@ -386,12 +386,12 @@ func (c *crowd) people(ctx context.Context, r *rand.Rand) {
 
 // command carries out one command by the API; an acknowledgement that was confirmed goes into the ledger.
 func (c *crowd) command(ctx context.Context, url string, incident int64, word, by string) {
-	body := fmt.Appendf(nil, `{"by":%q,"note":"said in a test"}`, by)
+	body, asked := fmt.Appendf(nil, `{"by":%q,"note":"said in a test"}`, by), time.Now()
 	status, answer, err := c.post(context.WithoutCancel(ctx), fmt.Sprintf("%s/api/v1/incidents/%d/%s", url, incident, word), robot, body)
 	switch {
 	case err != nil:
 	case status == http.StatusOK && (word == "ack" || word == "take"):
-		c.ledger.acked(incident, by)
+		c.ledger.acked(incident, by, asked)
 	case status >= 400 && status != http.StatusConflict && status < 500:
 		c.t.Errorf("%s of incident %d answered %d %s", word, incident, status, answer)
 	}
@@ -404,9 +404,10 @@ func (c *crowd) answer(ctx context.Context, url string, incident int64, code, se
 		c.t.Error(err)
 		return
 	}
+	asked := time.Now()
 	status, text, err := c.callback(ctx, url, req)
 	if err == nil && status == http.StatusOK && bytes.Contains(text, []byte(" is yours")) && !bytes.Contains(text, []byte("already")) {
-		c.ledger.acked(incident, fmt.Sprintf("p%d", service))
+		c.ledger.acked(incident, fmt.Sprintf("p%d", service), asked)
 	}
 }
 

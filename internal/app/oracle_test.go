@@ -54,6 +54,7 @@ type ledger struct {
 type ack struct {
 	incident int64
 	by       string
+	asked    time.Time // when they began to ask: a page that is made later may be for a reason of its own
 	at       time.Time // when they were told
 }
 
@@ -108,10 +109,10 @@ func (l *ledger) said(batch []intent, accepted bool) {
 // clockSkew is how far a node's clock may be ahead: to it an alert has ended that arrives so shortly before its end.
 const clockSkew = 100 * time.Millisecond
 
-func (l *ledger) acked(incident int64, by string) {
+func (l *ledger) acked(incident int64, by string, asked time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.acks = append(l.acks, ack{incident, by, time.Now()})
+	l.acks = append(l.acks, ack{incident, by, asked, time.Now()})
 }
 
 // unreported returns what the provider took since the last call.
@@ -367,7 +368,7 @@ func (p *plant) auditPages(s state, out *audit, fail failing) {
 	}
 	for _, a := range p.ledger.acks {
 		for _, row := range s.pages {
-			if row.Incident != a.incident || row.Kind != tocsin.KindPage || madeAt(row.ID).After(a.at) {
+			if row.Incident != a.incident || row.Kind != tocsin.KindPage || madeAt(row.ID).After(a.asked) {
 				continue
 			}
 			for _, q := range sent[row.ID] {
