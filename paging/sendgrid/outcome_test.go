@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -142,9 +143,9 @@ func TestOverARealConnectionAMailWhoseAnswerIsLostIsUnknown(t *testing.T) {
 		"silence": func(http.ResponseWriter, net.Conn) { <-over },
 	} {
 		t.Run(name, func(t *testing.T) {
-			asked := 0
+			var asked atomic.Int64
 			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				asked++
+				asked.Add(1)
 				_, _ = io.Copy(io.Discard, r.Body) // all of the mail came
 				c, _, err := w.(http.Hijacker).Hijack()
 				if err != nil {
@@ -159,8 +160,8 @@ func TestOverARealConnectionAMailWhoseAnswerIsLostIsUnknown(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := gocmp.Diff(outcome{Unknown: true}, outcomeOf(p.Send(t.Context(), mail()))); diff != "" || asked != 1 {
-				t.Errorf("after %d requests, want one, the outcome is (-want +got):\n%s", asked, diff)
+			if diff := gocmp.Diff(outcome{Unknown: true}, outcomeOf(p.Send(t.Context(), mail()))); diff != "" || asked.Load() != 1 {
+				t.Errorf("after %d requests, want one, the outcome is (-want +got):\n%s", asked.Load(), diff)
 			}
 		})
 	}
