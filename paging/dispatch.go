@@ -49,6 +49,7 @@ type job struct {
 	counted time.Time // when it was counted as a message of theirs
 	lead    *job      // the one whose message this goes with
 	with    []*job    // those that go with this one's message
+	gathers bool      // it looks what else waits for its person, before its message is written
 }
 
 // A task is one job with the provider that has a slot for it.
@@ -140,6 +141,10 @@ func (w *Worker) ready(now time.Time) (tasks []task, over []Fate, next time.Time
 					over = append(over, f)
 					continue
 				}
+				if w.follows(j) {
+					kept = append(kept, j)
+					continue
+				}
 				t, at, full := l.pick(j, lane, now)
 				if t.route != nil {
 					j.running = true
@@ -176,7 +181,7 @@ func (w *Worker) ended(j *job, now time.Time) (Fate, bool) {
 	case w.void(j, now):
 		return w.settle(j, again(p, now)), true
 	}
-	if j.fresh {
+	if j.fresh && !w.follows(j) {
 		if at := w.persons.allow(j, now); at.After(now) {
 			return w.settle(j, again(p, at)), true
 		}

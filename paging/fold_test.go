@@ -432,7 +432,7 @@ func TestAfterAnHourOfOutageOneMessagePerPersonSaysWhatStillMatters(t *testing.T
 		twice := 0
 		for who, n := range messages {
 			if n > 1 {
-				twice++ // a claim was under way while the first message was written
+				twice++ // what was just put back was not found while the first message was written
 			}
 			if n > 2 {
 				t.Errorf("person %d got %d messages", who, n)

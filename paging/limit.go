@@ -26,6 +26,7 @@ type person struct {
 	pages []time.Time // the last messages with pages, oldest first, at most persons.most
 	all   []time.Time // those with notices too
 	jobs  []*job      // in hand and not started
+	lead  *job        // started, and still looks what else waits: what would start beside it goes with it
 	seen  time.Time
 }
 

@@ -127,14 +127,15 @@ type Worker struct {
 	finish chan struct{} // closed when the saver may end once it has nothing left
 	sends  sync.WaitGroup
 
-	mu      sync.Mutex
-	lines   map[string]*line
-	jobs    map[string]*job      // by page id: all this node has in hand
-	stops   map[string]time.Time // pages that were ended, by id, and when this was heard of
-	persons *persons
-	out     *outbox // what providers took and have not confirmed
-	hungry  bool    // the last claim left something behind
-	closing bool
+	claiming sync.RWMutex // a claim ends in our hands before somebody looks what else waits for a person: else it could miss what is on its way
+	mu       sync.Mutex
+	lines    map[string]*line
+	jobs     map[string]*job      // by page id: all this node has in hand
+	stops    map[string]time.Time // pages that were ended, by id, and when this was heard of
+	persons  *persons
+	out      *outbox // what providers took and have not confirmed
+	hungry   bool    // the last claim left something behind
+	closing  bool
 }
 
 // NewWorker returns a worker that pays what book owes through channels: by channel, the providers in order of preference.
@@ -282,17 +283,20 @@ func (w *Worker) claims(ctx context.Context) {
 		free, some := w.frees()
 		wait := lookAgain
 		if some {
+			w.claiming.Lock()
 			pages, err := w.book.Claim(ctx, free, w.opts.Lease)
+			if err == nil || ctx.Err() != nil {
+				w.take(pages, false)
+			}
+			w.claiming.Unlock()
 			switch {
 			case ctx.Err() != nil:
-				w.take(pages, false)
 				return
 			case err != nil:
 				w.obs.failed("claim pages", err)
 				wait = pause.next()
 			default:
 				pause.reset()
-				w.take(pages, false)
 				w.appetite(len(pages) > 0)
 				if len(pages) > 0 {
 					wait = 0

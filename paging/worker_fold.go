@@ -15,6 +15,15 @@ func (w *Worker) fold(j *job, now time.Time) {
 	w.persons.took(j, now)
 	w.persons.leave(j)
 	w.collect(j, now)
+	if w.heldUp(j, now) {
+		j.gathers = true
+		j.person.lead = j
+	}
+}
+
+// follows reports whether j will go with one that has started and still looks what else waits for their person.
+func (w *Worker) follows(j *job) bool {
+	return j.person != nil && j.person.lead != nil && j.fresh && isNotice(j) == isNotice(j.person.lead) && len(j.person.lead.with) < maxFolded
 }
 
 // collect puts with j what its person waits for in this node's hands; with Worker.mu held.
@@ -39,7 +48,7 @@ func (w *Worker) collect(j *job, now time.Time) {
 // first, another one goes before the rest.
 func (w *Worker) compose(ctx context.Context, t task) (task, Message, error) {
 	j := t.job
-	if w.heldUp(j, time.Now()) {
+	if j.gathers {
 		w.gatherMore(ctx, j)
 	}
 	if len(j.with) == 0 {
@@ -83,6 +92,8 @@ func (w *Worker) gatherMore(ctx context.Context, j *job) {
 	w.mu.Lock()
 	soon := 2 * w.persons.window // what was given back comes so soon again
 	w.mu.Unlock()
+	w.claiming.RLock()
+	defer w.claiming.RUnlock()
 	pages, err := w.book.ClaimMore(ctx, j.page, time.Now().Add(soon), w.opts.Lease, maxFolded-len(j.with))
 	if err != nil {
 		w.obs.failed("look for more pages to one person", err)
@@ -101,6 +112,11 @@ func (w *Worker) gatherMore(ctx context.Context, j *job) {
 		j.with = append(j.with, q)
 	}
 	w.collect(j, now) // what was claimed meanwhile
+	j.gathers = false
+	if j.person.lead == j {
+		j.person.lead = nil
+		signal(w.kick)
+	}
 }
 
 // without settles what is gone of t's message. When nothing is left, the first stays in t, alone.
