@@ -24,6 +24,12 @@ type book struct {
 // errBehind rolls a batch back because commands were committed that its domain does not know.
 var errBehind = errors.New("commands were committed meanwhile")
 
+// A staleError says why the state is not the one that was loaded. No record is at fault, whatever the store calls it.
+type staleError struct{ why error }
+
+func (e *staleError) Error() string { return correlate.ErrStale.Error() + ": " + e.why.Error() }
+func (e *staleError) Unwrap() error { return correlate.ErrStale }
+
 // atOnce is how many commands are absorbed in one go.
 const atOnce = 1000
 
@@ -58,8 +64,8 @@ func (b *book) Commit(ctx context.Context, batch correlate.Batch) (seq int64, co
 			return errBehind
 		}
 		err = b.write(t, batch)
-		if errors.Is(err, store.ErrNotFound) {
-			return fmt.Errorf("%w: %w", correlate.ErrStale, err)
+		if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrExists) {
+			return &staleError{err}
 		}
 		seq = t.part.Seq
 		return err

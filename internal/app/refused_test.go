@@ -187,6 +187,28 @@ func (r *rig) fallBack(g ground, was store.Part) {
 		COMMIT`, was.Partition, was.Seq, was.NextOffset, was.TouchOffset, was.NextAlert, was.NextIncident, was.LastWriter, was.LastSeq))
 }
 
+// What stands in the way of a new alert is no fault of the record that brought it: nothing is set aside, and it is applied once the way is free.
+func TestOnAnyStorageARowThatNobodyKnewOfSetsNoRecordAside(t *testing.T) {
+	onEach(t, func(t *testing.T, g ground) {
+		r := newRigOn(t, g)
+		r.lag("a", "critical", "db-main", "lag 340s")
+		r.until("the first is applied", func() bool { return len(r.incidents()) == 1 })
+		r.sql(g, "CREATE TABLE first AS SELECT id FROM alert")
+		r.sql(g, "CREATE TABLE twin AS SELECT * FROM alert")
+		for id := 1; id <= 40; id++ { // those of the next alerts of each partition
+			r.sql(g, "UPDATE twin SET id = "+strconv.Itoa(id))
+			r.sql(g, "INSERT INTO alert SELECT * FROM twin WHERE id NOT IN (SELECT id FROM first)")
+		}
+		r.lag("b", "critical", "checkout", "no orders for 5m")
+		r.until("they stand in the way", func() bool { return r.metric("tocsin_correlate_stops_total") >= 1 })
+		r.sql(g, "DELETE FROM alert WHERE id NOT IN (SELECT id FROM first)")
+		r.until("the second is applied", func() bool { return len(r.incidents()) == 2 })
+		if l := r.letters(); len(l) > 0 {
+			t.Errorf("set aside: %+v", l)
+		}
+	})
+}
+
 // forgetful is a database whose first answer to a commit is lost.
 type forgetful struct {
 	store.DB

@@ -29,6 +29,9 @@ var ErrUnavailable = errors.New("store: cannot be written now")
 // breaks, or a function that panicked. Nothing stays of the call, and the same again is refused again.
 var ErrRefused = errors.New("store: cannot hold this")
 
+// ErrExists means, beside ErrRefused, that a row with the same key is there already: what the caller knows is not what the database has.
+var ErrExists = errors.New("store: it is there already")
+
 // ErrUnknown means that the commit was sent and no answer came: it may have happened, or happen yet. Lock the part and read it
 // back to know: a View may come too soon.
 var ErrUnknown = errors.New("store: outcome of the commit is unknown")

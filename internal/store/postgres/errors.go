@@ -95,6 +95,9 @@ func fail(err error) error {
 	if fatal(e) {
 		return &failure{why: refused, err: err}
 	}
+	if e.Code == "23505" {
+		return fmt.Errorf("%w: %w: %w", store.ErrRefused, store.ErrExists, err)
+	}
 	switch e.Code[:min(2, len(e.Code))] {
 	case "22", "23", "54": // a value that a column cannot hold, a rule of a table, a row or its index entry too long
 		return fmt.Errorf("%w: %w", store.ErrRefused, err)

@@ -111,6 +111,9 @@ func (c *conn) fail(err error) error {
 	case codeFull, codeIO, codeNoMemory, codeBusy, codeInterrupt:
 		c.broken = err
 	case codeTooBig, codeConstraint, codeMismatch: // only a statement of the caller's own can mean it so: a commit is everybody's
+		if exists(err) {
+			err = fmt.Errorf("%w: %w", store.ErrExists, err)
+		}
 		err = fmt.Errorf("%w: %w", store.ErrRefused, err)
 	}
 	return err
@@ -326,6 +329,9 @@ const (
 	codeTooBig     = 18
 	codeConstraint = 19
 	codeMismatch   = 20
+
+	codePrimaryKey = 1555 // of codeConstraint
+	codeUnique     = 2067
 )
 
 // code returns SQLite's primary result code; 0 where err is none of its errors.
@@ -334,6 +340,12 @@ func code(err error) int {
 		return e.Code() & 0xff
 	}
 	return 0
+}
+
+// exists reports whether a statement was refused because its row is there already.
+func exists(err error) bool {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	return ok && (e.Code() == codePrimaryKey || e.Code() == codeUnique)
 }
 
 // fail marks the errors that are not the statement's fault as store.ErrUnavailable.

@@ -40,8 +40,8 @@ func newAlerts(t *testing.T, open Opener) {
 		return nil
 	})
 	err := b.db.Update(t.Context(), store.Correlation, func(tx *store.Tx) error { return tx.AddAlerts([]tocsin.Alert{alert(2000), alert(7)}) })
-	if !errors.Is(err, store.ErrRefused) {
-		t.Errorf("an alert that is there already is added: %v, want ErrRefused", err)
+	if !errors.Is(err, store.ErrRefused) || !errors.Is(err, store.ErrExists) {
+		t.Errorf("an alert that is there already is added: %v, want ErrRefused and ErrExists", err)
 	}
 	b.view(func(tx *store.Tx) error {
 		_, err := tx.Alert(2000)
