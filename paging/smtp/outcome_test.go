@@ -98,6 +98,8 @@ func TestWhatAServerSaysAtEachStepIsWhatBecomesOfTheMail(t *testing.T) {
 				if diff := cmp.Diff(want, outcomeOf(sender(t, srv.addr, o).Send(t.Context(), message()))); diff != "" {
 					t.Errorf("outcome (-want +got):\n%s heard %v", diff, srv.heard)
 				}
+				srv.mu.Lock()
+				defer srv.mu.Unlock()
 				if len(srv.mails) != 0 {
 					t.Errorf("the server has %d mails, want none", len(srv.mails))
 				}

@@ -147,6 +147,9 @@ func (s *server) talk(c net.Conn, done chan struct{}) {
 			for in.Scan() && in.Text() != "." {
 				b.WriteString(in.Text() + "\n")
 			}
+			if in.Text() != "." {
+				return // it was cut off: no mail
+			}
 			if !say("end", "250 2.0.0 queued as 4711") {
 				return
 			}
