@@ -189,7 +189,10 @@ func TestFortyReplies(t *testing.T) { // P10
 	one.waits("db-main")
 	two.waits("db-main")
 	id := r.one().ID
-	r.until("it is known that both were told", func() bool { return len(owed(r.detail(id).Pages)) == 0 })
+	r.until("it is known that both were told", func() bool {
+		told := said(r.detail(id).Pages, "page")
+		return slices.Contains(told, "one sms sent") && slices.Contains(told, "two sms sent")
+	})
 	const (
 		yours   = "10 db-main is yours, the others know. Done? 6 10. Cannot? 5 10."
 		open    = "1 page open: 10 db-main replication lag 340s. Reply 4 10."
