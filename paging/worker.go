@@ -195,6 +195,13 @@ func (w *Worker) Wake() {
 	signal(w.timer)
 }
 
+// WakeFor is Wake for what falls due at a time. What is later than the next look at the Book is found by that.
+func (w *Worker) WakeFor(at time.Time) {
+	if time.Until(at) <= w.opts.Poll {
+		w.Wake()
+	}
+}
+
 // Free says how many more pages of channel this node could start at once.
 func (w *Worker) Free(channel string) int {
 	w.mu.Lock()

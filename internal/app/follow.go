@@ -11,8 +11,12 @@ import (
 	"tocsin/internal/store"
 )
 
-// followEvery is how often the state is asked whether another node has changed anything.
-const followEvery = 250 * time.Millisecond
+// followEvery is how often the state is asked whether another node has changed anything; after a commit that is heard of it is sooner,
+// but for those that come within followGap of each other once.
+const (
+	followEvery = 250 * time.Millisecond
+	followGap   = 25 * time.Millisecond
+)
 
 // moved is the state as those see it who wait for changes: it tells of those that other nodes commit, too.
 type moved struct {
@@ -42,6 +46,7 @@ func (a *App) follow(ctx context.Context) error {
 	defer tick.Stop()
 	at := map[int]int64{}
 	for first, failed := true, false; ; {
+		gap := time.After(followGap)
 		committed := a.db.Committed()
 		news, err := a.look(ctx, at, first)
 		first = first && err != nil
@@ -57,6 +62,11 @@ func (a *App) follow(ctx context.Context) error {
 			return nil
 		case <-committed:
 		case <-tick.C:
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-gap:
 		}
 	}
 }

@@ -286,9 +286,30 @@ func (t *turn) after(ctx context.Context, pager *paging.Worker) {
 	}
 	uncounted(t.claimed)
 	pager.Offer(t.claimed)
-	if len(t.pages) > len(t.claimed) || len(t.timers) > 0 || t.woke {
-		pager.Wake()
+	if at, some := t.soonest(); some {
+		pager.WakeFor(at)
 	}
+}
+
+// soonest is when the first falls due of what the turn leaves to be claimed, or to fire.
+func (t *turn) soonest() (at time.Time, some bool) {
+	if t.woke {
+		return t.now, true
+	}
+	earlier := func(due time.Time) {
+		if !some || due.Before(at) {
+			at, some = due, true
+		}
+	}
+	for i := range t.pages {
+		if t.pages[i].State == tocsin.PageDue {
+			earlier(t.pages[i].DueAt)
+		}
+	}
+	for i := range t.timers {
+		earlier(t.timers[i].DueAt)
+	}
+	return at, some
 }
 
 // release gives the room back that a turn had reserved which was not committed.
