@@ -82,7 +82,7 @@ func (b *book) Commit(ctx context.Context, batch correlate.Batch) (seq int64, co
 		if t != nil {
 			t.release(b.pager)
 		}
-		if errors.Is(err, store.ErrRefused) {
+		if errors.Is(err, store.ErrRefused) && !errors.Is(err, correlate.ErrStale) { // a database says both of a row that is in the way
 			err = fmt.Errorf("%w: %w", correlate.ErrRefused, err)
 		}
 		return 0, nil, err
