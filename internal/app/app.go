@@ -218,17 +218,24 @@ const (
 
 // housekeep forgets what is old, in small steps, and lets the journal go that has been applied.
 func (a *App) housekeep(ctx context.Context) error {
-	tick := time.NewTicker(keepEvery)
+	return every(ctx, keepEvery, func() {
+		err := a.prune(ctx)
+		if err != nil && ctx.Err() == nil {
+			a.log.Warn("old rows not deleted", "error", err)
+		}
+	})
+}
+
+// every calls do each time that d has passed, until ctx ends.
+func every(ctx context.Context, d time.Duration, do func()) error {
+	tick := time.NewTicker(d)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-		}
-		err := a.prune(ctx)
-		if err != nil && ctx.Err() == nil {
-			a.log.Warn("old rows not deleted", "error", err)
+			do()
 		}
 	}
 }

@@ -27,16 +27,7 @@ type backlog struct {
 
 // run looks until ctx ends.
 func (b *backlog) run(ctx context.Context) error {
-	tick := time.NewTicker(backlogEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			b.look(ctx)
-		}
-	}
+	return every(ctx, backlogEvery, func() { b.look(ctx) })
 }
 
 func (b *backlog) look(ctx context.Context) {

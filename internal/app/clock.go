@@ -34,22 +34,15 @@ func (c *clock) Now() time.Time {
 
 // run corrects the clock until ctx ends.
 func (c *clock) run(ctx context.Context, db store.DB, log *slog.Logger) error {
-	tick := time.NewTicker(anchorEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
+	return every(ctx, anchorEvery, func() {
 		asked := time.Now()
 		now, err := db.Now(ctx)
 		if err != nil {
 			log.Warn("clock not corrected", "error", err)
-			continue
+			return
 		}
 		if took := time.Since(asked); took < anchorWithin {
 			c.anchor.Store(now.Add(took/2).UnixMicro() - time.Since(c.start).Microseconds())
 		}
-	}
+	})
 }
