@@ -1,6 +1,7 @@
 package api
 
 import (
+	"container/ring"
 	"log/slog"
 	"net"
 	"net/http"
@@ -26,37 +27,27 @@ type conns struct {
 	mu     sync.Mutex
 	open   int // without those that were let go
 	known  map[net.Conn]*client
-	first  client // before those without a request under way, longest first: a ring
-	letGo  int    // since the last warning
+	first  *ring.Ring // before those without a request under way, longest first
+	letGo  int        // since the last warning
 	warned time.Time
 }
 
 // A client is one connection. It stands in the ring while it has no request under way.
 type client struct {
-	conn       net.Conn
-	prev, next *client
-	gone       bool // let go, and not closed yet by whoever serves it
+	conn  net.Conn
+	place *ring.Ring // alone while it does not wait
+	gone  bool       // let go, and not closed yet by whoever serves it
 }
 
 func newConns(most int, log *slog.Logger) *conns {
-	c := &conns{most: most, log: log, known: map[net.Conn]*client{}}
-	c.first.prev, c.first.next = &c.first, &c.first
-	return c
+	return &conns{most: most, log: log, known: map[net.Conn]*client{}, first: ring.New(1)}
 }
 
 // wait puts x behind those that wait.
-func (c *conns) wait(x *client) {
-	x.prev, x.next = c.first.prev, &c.first
-	x.prev.next, x.next.prev = x, x
-}
+func (c *conns) wait(x *client) { c.first.Prev().Link(x.place) }
 
 // leave takes x out of those that wait, if it is there.
-func (x *client) leave() {
-	if x.next != nil {
-		x.prev.next, x.next.prev = x.next, x.prev
-		x.prev, x.next = nil, nil
-	}
-}
+func (x *client) leave() { x.place.Prev().Unlink(1) }
 
 // state is for http.Server: it is told of each connection what becomes of it.
 func (c *conns) state(conn net.Conn, s http.ConnState) {
@@ -71,7 +62,8 @@ func (c *conns) note(conn net.Conn, s http.ConnState) (out net.Conn) {
 	defer c.mu.Unlock()
 	x := c.known[conn]
 	if x == nil {
-		x = &client{conn: conn}
+		x = &client{conn: conn, place: ring.New(1)}
+		x.place.Value = x
 		c.known[conn] = x
 		c.open++
 	}
@@ -96,7 +88,7 @@ func (c *conns) note(conn net.Conn, s http.ConnState) (out net.Conn) {
 
 // dismiss lets the first of those go that wait; there is one.
 func (c *conns) dismiss() net.Conn {
-	x := c.first.next
+	x := c.first.Next().Value.(*client) //nolint:forcetypeassert // nothing else is put in
 	x.leave()
 	x.gone = true
 	c.open--
