@@ -379,6 +379,31 @@ func (p *plant) settle() {
 	p.t.Logf("settled in %s", time.Since(began).Round(100*time.Millisecond))
 }
 
+// whole waits until the state is loaded.
+func (p *plant) whole() {
+	p.t.Helper()
+	url := p.at(p.t.Context())
+	deadline := time.After(time.Minute)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		ready, err := get(p.t.Context(), url+"/readyz", "")
+		if err == nil && isWhole(ready) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			p.t.Fatalf("a minute after the start the state is not loaded: %.200s, %v", ready, err)
+		}
+	}
+}
+
+// isWhole reports whether an answer of /readyz says that nothing is being loaded.
+func isWhole(ready []byte) bool {
+	return bytes.Contains(ready, []byte("ok")) && !bytes.Contains(ready, []byte("loading"))
+}
+
 // unsettled says what is still to be done.
 func (p *plant) unsettled(url string) (string, error) {
 	metrics, err := get(p.t.Context(), url+"/metrics", "")
@@ -389,7 +414,7 @@ func (p *plant) unsettled(url string) (string, error) {
 		return "lag", nil
 	}
 	ready, err := get(p.t.Context(), url+"/readyz", "")
-	if err != nil || !bytes.Contains(ready, []byte("ok")) || bytes.Contains(ready, []byte("loading")) {
+	if err != nil || !isWhole(ready) {
 		return "a load under way", err
 	}
 	var pages struct {

@@ -105,6 +105,9 @@ func (a *App) own(ctx context.Context, c journal.Claim) error {
 	err := a.work(ctx, c)
 	switch {
 	case ctx.Err() != nil:
+		if err != nil && !errors.Is(err, context.Canceled) {
+			a.log.Warn("the end of work on a partition was not clean, and its next owner reads what is missing from the journal", "partition", c.Partition, "error", err)
+		}
 		return nil
 	case errors.Is(err, store.ErrFenced):
 		a.log.Warn("partition has another owner", "partition", c.Partition, "generation", c.Generation)
