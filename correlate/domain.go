@@ -29,14 +29,20 @@ type Domain struct {
 	touched    []*series           // repeated since the last flush of touches
 	absorbing  bool                // a command is taken in: nothing is decided before the next record
 	rebuilding bool                // scopes are counted anew
+	batch      uint32              // what was saved since the last Seal, Commit or Rollback carries its number
 
-	// Since the last Commit or Rollback:
-	batch    uint32 // what was saved carries its number
+	layer         // since the last Seal, Commit or Rollback
+	out    []Effect
+	sealed *layer // what was applied before that, and is not final yet; nil: nothing is
+	spare  layer  // room
+}
+
+// layer is how to undo what was applied, and what of it must be written.
+type layer struct {
 	log      []undo // newest last
 	before   *clock
 	saved    []looked // whose timers a rollback must set again
 	rearmAll bool     // rules changed: all of them
-	out      []Effect
 	changed  changed
 }
 
@@ -196,7 +202,36 @@ func (d *Domain) begin() {
 
 // Commit makes everything applied since the last Commit or Rollback final.
 func (d *Domain) Commit() {
-	for _, s := range d.changed.forgotten {
+	d.CommitSealed()
+	d.finish(&d.layer)
+	d.decided, d.held = false, false
+	d.endBatch()
+}
+
+// Seal sets what was applied since the last Commit or Rollback apart, and more can be applied on top of it: CommitSealed makes it final,
+// and a Rollback undoes both. Until then there must be no other Seal. Writes and Effects are those since the Seal.
+func (d *Domain) Seal() {
+	d.clean(&d.layer)
+	sealed := d.layer
+	d.layer, d.spare = d.spare, layer{}
+	d.sealed = &sealed
+	d.decided, d.held, d.out = false, false, nil
+	d.nextBatch()
+}
+
+// CommitSealed makes final what was sealed; where nothing was, it does nothing.
+func (d *Domain) CommitSealed() {
+	if d.sealed == nil {
+		return
+	}
+	d.finish(d.sealed)
+	d.spare = d.sealed.emptied()
+	d.sealed = nil
+}
+
+// finish forgets what l has taken out of memory.
+func (d *Domain) finish(l *layer) {
+	for _, s := range l.changed.forgotten {
 		if s.id != 0 {
 			d.dropChunk(s)
 		}
@@ -204,14 +239,53 @@ func (d *Domain) Commit() {
 		d.syms.drop(s.host)
 		d.syms.drop(s.service)
 	}
-	d.decided, d.held = false, false
+}
+
+// Rollback undoes everything applied since the last Commit or CommitSealed, and what is sealed.
+func (d *Domain) Rollback() {
+	layers := []*layer{&d.layer}
+	if d.sealed != nil {
+		layers = append(layers, d.sealed)
+	}
+	var before *clock
+	for _, l := range layers {
+		d.unwind(l.log)
+		if l.before != nil {
+			before = l.before
+		}
+	}
+	if before != nil {
+		for _, sc := range d.marked {
+			sc.marked = false
+		}
+		d.clock = *before
+		for _, sc := range d.marked {
+			sc.marked = true
+		}
+	}
+	for _, l := range layers {
+		for _, c := range l.changed.series {
+			d.ends.set(c.s, c.s.due())
+		}
+		for _, x := range l.saved {
+			d.arm(x)
+		}
+		if l.rearmAll {
+			d.armAll()
+		}
+	}
+	if d.sealed != nil {
+		d.spare = d.sealed.emptied()
+		d.sealed = nil
+	}
+	d.absorbing, d.rebuilding = false, false // a panic may have left them
 	d.endBatch()
 }
 
-// Rollback undoes everything applied since the last Commit or Rollback.
-func (d *Domain) Rollback() {
-	for i := len(d.log) - 1; i >= 0; i-- {
-		u := &d.log[i]
+// unwind takes the steps of log back, the newest first.
+func (d *Domain) unwind(log []undo) {
+	for i := len(log) - 1; i >= 0; i-- {
+		u := &log[i]
 		if u.fn != nil {
 			u.fn()
 			continue
@@ -223,50 +297,43 @@ func (d *Domain) Rollback() {
 		}
 		d.ends.set(u.s, u.s.due())
 	}
-	if d.before != nil {
-		for _, sc := range d.marked {
-			sc.marked = false
-		}
-		d.clock = *d.before
-		for _, sc := range d.marked {
-			sc.marked = true
-		}
-	}
-	for _, c := range d.changed.series {
-		d.ends.set(c.s, c.s.due())
-	}
-	for _, x := range d.saved {
-		d.arm(x)
-	}
-	if d.rearmAll {
-		d.armAll()
-	}
-	d.absorbing, d.rebuilding = false, false // a panic may have left them
-	d.endBatch()
 }
 
 func (d *Domain) endBatch() {
-	for _, c := range d.changed.series {
+	d.clean(&d.layer)
+	d.layer, d.out = d.layer.emptied(), nil
+	d.nextBatch()
+}
+
+// clean lets what changed in l be noted again.
+func (d *Domain) clean(l *layer) {
+	for _, c := range l.changed.series {
 		c.s.dirty = 0
 	}
-	for _, i := range d.changed.incidents {
+	for _, i := range l.changed.incidents {
 		i.dirty = false
 	}
-	for _, m := range d.changed.majors {
+	for _, m := range l.changed.majors {
 		m.dirty = false
 	}
-	clear(d.log)
-	clear(d.saved)
-	d.log, d.saved = d.log[:0], d.saved[:0]
-	if cap(d.log) > mostKept {
-		d.log = nil
+}
+
+// emptied returns l's room.
+func (l *layer) emptied() layer {
+	clear(l.log)
+	clear(l.saved)
+	clear(l.changed.series)
+	room := layer{log: l.log[:0], saved: l.saved[:0], changed: changed{series: l.changed.series[:0]}}
+	if cap(room.log) > mostKept {
+		room.log = nil
 	}
-	clear(d.changed.series)
-	room := d.changed.series[:0]
-	if cap(room) > mostKept {
-		room = nil
+	if cap(room.changed.series) > mostKept {
+		room.changed.series = nil
 	}
-	d.out, d.changed, d.before, d.rearmAll = nil, changed{series: room}, nil, false
+	return room
+}
+
+func (d *Domain) nextBatch() {
 	d.batch++
 	if d.batch == 0 {
 		d.renumber()

@@ -228,6 +228,9 @@ func TestABatchRolledBackLeavesNothing(t *testing.T) {
 				r.Rules = other
 			}
 			Apply(d, r)
+			if d.sealed == nil && rapid.Bool().Draw(t, "seal") {
+				d.Seal()
+			}
 		}
 		d.Rollback()
 		(&world{t: t}).same("before and rolled back", before, dump(d, true))
@@ -246,6 +249,79 @@ func TestItMakesNoDifferenceHowRecordsAreCutIntoBatches(t *testing.T) {
 		(&world{t: t}).same("one by one and in batches", dump(one, false), dump(some, false))
 		(&world{t: t}).sameEffects(told1, told2)
 	})
+}
+
+// A worker applies a batch on top of one that is being committed. Whether that one is committed in the end, or both are undone and
+// applied anew, all comes to the same: the state, what is told, and the rows.
+func TestWhatIsAppliedOnTopOfABatchUnderWayComesToTheSame(t *testing.T) {
+	rules, other := compiled(t, manyRules()), compiled(t, otherRules())
+	rapid.Check(t, func(t *rapid.T) {
+		rs := anyRecords(t)
+		for n := range rs {
+			if rapid.IntRange(0, 19).Draw(t, "rules") == 0 {
+				rs[n].Rules = other
+			}
+		}
+		one, told1 := fold(t, rules, rs, always, never)
+		w := &world{t: t, d: NewDomain(0, 1), rows: newRows()}
+		w.take(Record{At: start, Rules: rules})
+		w.effects = nil
+		w.ahead(rs, func(what string) bool { return rapid.Bool().Draw(t, what) })
+		w.same("one by one and ahead", dump(one, false), dump(w.d, false))
+		w.sameEffects(told1, w.effects)
+		w.journal = append(w.journal, rs...)
+		w.flush()
+		w.same("live and restored", dump(w.d, false), dump(w.restore(), false))
+		w.consistent()
+	})
+}
+
+// ahead applies rs as a worker does that has one batch under way while it applies the next. choose is asked where a batch ends, and
+// whether the one under way is refused.
+func (w *world) ahead(rs []Record, choose func(what string) bool) {
+	type written struct {
+		Writes
+		offset  int64
+		rules   *Rules
+		records int // that it and those before it are made of
+		told    int
+	}
+	var under *written // sealed, not yet committed
+	from, told := 0, 0 // of what is not final
+	put := func(b *written) {
+		w.rows.put(w.t, b.Writes, b.offset, b.rules)
+		from, told = b.records, b.told
+	}
+	batch := func(n int) *written { return &written{w.d.Writes(), w.d.offset, w.d.rules, n, len(w.effects)} }
+	for n, r := range rs {
+		w.effects = append(w.effects, Apply(w.d, r)...)
+		switch {
+		case !choose("cut"):
+			continue
+		case under != nil && choose("refused"):
+			w.d.Rollback()
+			w.effects = w.effects[:told]
+			for _, r := range rs[from : n+1] {
+				w.effects = append(w.effects, Apply(w.d, r)...)
+			}
+			put(batch(n + 1))
+			w.d.Commit()
+			under = nil
+			continue
+		}
+		next := batch(n + 1)
+		if under != nil {
+			put(under)
+			w.d.CommitSealed()
+		}
+		under = next
+		w.d.Seal()
+	}
+	if under != nil {
+		put(under)
+	}
+	put(batch(len(rs)))
+	w.d.Commit()
 }
 
 func TestAReplayComesToTheSame(t *testing.T) {

@@ -219,6 +219,7 @@ func (d *Domain) rebuildScopes() {
 	old, marked := d.scopes, d.marked
 	for _, sc := range old {
 		d.looks.set(sc, 0)
+		d.held = d.held || sc.overSince != 0 // that it was is not to be found again by a start
 	}
 	for _, sc := range marked {
 		sc.marked = false

@@ -17,7 +17,7 @@ import (
 // A Log is the journal of one partition, decoded, as a worker reads it.
 type Log interface {
 	// Next waits for records and returns those that are there, in order, at most some megabytes of them. They stay as they
-	// are until the call after the next: one batch is applied while another is read. An error ends the worker.
+	// are: one batch is committed, and another applied, while a third is read. An error ends the worker.
 	Next(ctx context.Context) ([]Record, error)
 	// Tick appends a record that says only that time has passed; it comes back by Next.
 	Tick(ctx context.Context) error
@@ -69,7 +69,8 @@ type WorkerOptions struct {
 	Log   *slog.Logger // nil: discard
 }
 
-// A Worker applies one partition's journal to its domain and commits what comes of it.
+// A Worker applies one partition's journal to its domain and commits what comes of it. While one batch is committed it applies the next on
+// top of it: where the commit fails, both are undone.
 type Worker struct {
 	d       *Domain
 	log     Log
@@ -86,6 +87,7 @@ type Worker struct {
 	still   time.Time                    // since when it refuses them; zero: it does not
 	unsure  bool                         // whether the last commit was done is not known
 	last    struct{ writer, seq uint64 } // of the record applied last
+	flight  *flight                      // the commit under way; nil: none is
 
 	bad struct { // the record that could not be applied last
 		offset int64
@@ -145,9 +147,10 @@ func (w *Worker) Run(ctx context.Context) error {
 	batches := make(chan read)
 	var reading sync.WaitGroup
 	defer reading.Wait()
-	reader, stop := context.WithCancel(ctx)
+	ctx, stop := context.WithCancel(ctx)
+	defer w.land() // of a commit that was given up its next owner finds out
 	defer stop()
-	reading.Go(func() { w.read(reader, batches) })
+	reading.Go(func() { w.read(ctx, batches) })
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	w.flushed = time.Now()
@@ -159,9 +162,15 @@ func (w *Worker) Run(ctx context.Context) error {
 			if err == nil {
 				err = w.step(ctx, b.records)
 			}
+		case <-w.flight.ended():
+			err = w.settled(ctx)
 		case <-w.nudge:
-			w.absorb(ctx)
+			err = w.settled(ctx)
+			if err == nil {
+				w.absorb(ctx)
+			}
 		case f := <-w.peek:
+			err = w.settled(ctx)
 			f(w.d)
 		case <-timer.C:
 			w.tick(ctx)
@@ -169,8 +178,8 @@ func (w *Worker) Run(ctx context.Context) error {
 			return w.stop(ctx)
 		}
 		w.observe()
-		if err == nil && (w.pending >= w.o.FlushEvents || time.Since(w.flushed) >= w.o.FlushEvery) {
-			err = w.flush(ctx)
+		if err == nil && w.d.pending == 0 && (w.pending >= w.o.FlushEvents || time.Since(w.flushed) >= w.o.FlushEvery) {
+			err = w.flush(ctx, false)
 		}
 		switch {
 		case err != nil && ctx.Err() != nil:
@@ -184,12 +193,13 @@ func (w *Worker) Run(ctx context.Context) error {
 
 // stop writes the touches for the last time.
 func (w *Worker) stop(ctx context.Context) error {
-	if w.unsure {
-		return nil // memory may be behind the database: what is read from the journal again tells
+	err := w.settled(ctx)
+	if err != nil || w.unsure {
+		return nil //nolint:nilerr // memory may be behind the database: what is read from the journal again tells
 	}
 	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopFor)
 	defer cancel()
-	return w.flush(late)
+	return w.flush(late, true)
 }
 
 // stopFor is how long a commit may take once the worker was told to end.
@@ -240,7 +250,10 @@ func (w *Worker) due() time.Time {
 
 // wait is how long nothing is to be done.
 func (w *Worker) wait() time.Duration {
-	wait := time.Until(w.flushed.Add(w.o.FlushEvery))
+	wait := w.o.FlushEvery
+	if w.d.pending == 0 {
+		wait = time.Until(w.flushed.Add(w.o.FlushEvery))
+	}
 	if due := w.due(); !due.IsZero() {
 		wait = min(wait, time.Until(due))
 	}
@@ -280,7 +293,7 @@ func (w *Worker) step(ctx context.Context, records []Record) error {
 		}
 		err := w.apply(ctx, records[from:n])
 		if err == nil {
-			err = w.flush(ctx)
+			err = w.flush(ctx, true)
 		}
 		if err != nil {
 			return err
@@ -298,7 +311,7 @@ func (w *Worker) apply(ctx context.Context, records []Record) error {
 	}
 	w.fold(records)
 	for left := records; len(left) > 0; {
-		done, err := w.some(ctx, left)
+		done, err := w.some(ctx, left, true)
 		if err != nil {
 			return err
 		}
@@ -323,31 +336,6 @@ func (w *Worker) fold(records []Record) {
 	}
 }
 
-// commit makes durable what was applied. behind: it was rolled back because of commands, which have been absorbed now. With wait a
-// refusal is waited out as any other failure is.
-func (w *Worker) commit(ctx context.Context, effects []Effect, wait bool) (behind bool, err error) {
-	if !w.d.Dirty() {
-		w.d.Commit()
-		return false, nil
-	}
-	b := Batch{
-		Next: w.d.offset, Seq: w.seq, Rules: w.d.RulesHash(), Writes: w.d.Writes(), Effects: effects, LastWriter: w.last.writer, LastSeq: w.last.seq,
-	}
-	seq, commands, err := w.try(ctx, b, wait)
-	if err != nil {
-		w.d.Rollback()
-		return false, fmt.Errorf("correlate: partition %d before offset %d: %w", w.d.partition, b.Next, err)
-	}
-	if len(commands) > 0 {
-		w.d.Rollback()
-		w.take(commands)
-		return true, nil
-	}
-	w.seq, w.written = seq, b.Next
-	w.d.Commit()
-	return false, nil
-}
-
 // ErrLost is what a Book's error is when no retry can help: another owner has the partition.
 var ErrLost = errors.New("the partition has another owner")
 
@@ -364,7 +352,6 @@ func (w *Worker) try(ctx context.Context, b Batch, wait bool) (seq int64, comman
 	defer cancel()
 	for pause := tryFirst; ; pause = min(2*pause, tryMost) {
 		seq, commands, err = w.book.Commit(late, b)
-		w.unsure = err != nil
 		if err == nil || errors.Is(err, ErrLost) || errors.Is(err, ErrStale) || errors.Is(err, ErrRefused) && !wait || ctx.Err() != nil {
 			return seq, commands, err
 		}
@@ -429,8 +416,13 @@ func (w *Worker) take(commands []tocsin.Change) {
 	w.d.Commit()
 }
 
-// flush writes the touches, what repeats changed since the last flush, and the offset read to.
-func (w *Worker) flush(ctx context.Context) error {
+// flush writes the touches, what repeats changed since the last flush, and the offset read to. Commands that it finds are decided upon by the
+// next record as of their own time, whatever is commanded after this offset: unless it must be now, it waits until that has been.
+func (w *Worker) flush(ctx context.Context, now bool) error {
+	err := w.settled(ctx)
+	if err != nil {
+		return err
+	}
 	w.flushed, w.pending = time.Now(), 0
 	touches := w.d.Touches()
 	if len(touches) == 0 && w.written == w.d.offset {
@@ -445,6 +437,7 @@ func (w *Worker) flush(ctx context.Context) error {
 	}
 	for {
 		seq, commands, err := w.try(ctx, b, true) // no record is to blame for touches
+		w.unsure = err != nil
 		if err != nil {
 			return fmt.Errorf("correlate: partition %d: touches: %w", w.d.partition, err)
 		}
@@ -454,13 +447,25 @@ func (w *Worker) flush(ctx context.Context) error {
 		}
 		w.take(commands)
 		b.Seq = w.seq
+		if w.d.pending != 0 && !now {
+			w.pending = w.o.FlushEvents
+			return nil
+		}
 	}
 	w.d.FlushTouches()
 	return nil
 }
 
+// observe tells others how far this is; what is not committed yet is not told.
 func (w *Worker) observe() {
-	w.offset.Store(w.d.offset)
-	w.firing.Store(int64(w.d.firing))
-	w.open.Store(int64(w.d.open))
+	if w.flight != nil {
+		return
+	}
+	w.tell(w.d.standing())
+}
+
+func (w *Worker) tell(s standing) {
+	w.offset.Store(s.offset)
+	w.firing.Store(int64(s.firing))
+	w.open.Store(int64(s.open))
 }

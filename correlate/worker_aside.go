@@ -31,18 +31,18 @@ func (w *Worker) attempt(records []Record) (effects []Effect, n int, cause error
 
 // some applies and commits records, and returns how many: as many as one batch takes, unless there is one that cannot be applied, or that
 // the book will never take. Then it is those before that one, or that one alone, emptied once it has been tried often enough. So one bad record
-// holds up its partition for as long as it takes to fail three times, and those around it count as if it had not been there.
-func (w *Worker) some(ctx context.Context, records []Record) (done int, err error) {
+// holds up its partition for as long as it takes to fail three times, and those around it count as if it had not been there. With ahead
+// the commit may still be under way when it returns.
+func (w *Worker) some(ctx context.Context, records []Record, ahead bool) (done int, err error) {
 	records = w.halve(records)
 	aside := false
 	for {
-		n, cause, err := w.once(ctx, records, aside)
+		n, cause, err := w.once(ctx, records, aside, ahead)
 		if err != nil {
 			return 0, err
 		}
 		switch {
 		case cause == nil:
-			w.count(records[:n], aside)
 			return n, nil
 		case n > 0:
 			records = records[:n]
@@ -59,26 +59,42 @@ func (w *Worker) some(ctx context.Context, records []Record) (done int, err erro
 
 // once applies records and commits them, n of them. Where that cannot be, cause says why, nothing is left of it, and n is how many records
 // are to be tried without the rest: none, when the first is at fault. With aside a refusal is waited out: it is time's doing then, and not the record's.
-func (w *Worker) once(ctx context.Context, records []Record, aside bool) (n int, cause, err error) {
-	for behind := true; behind; {
-		var effects []Effect
-		effects, n, cause = w.attempt(records)
-		if cause != nil {
+func (w *Worker) once(ctx context.Context, records []Record, aside, ahead bool) (n int, cause, err error) {
+	for {
+		effects, n, cause := w.attempt(records)
+		f := &flight{records: records[:n], aside: aside}
+		if cause == nil {
+			w.load(f, effects)
+		}
+		intact, err := w.settle(ctx)
+		switch {
+		case err != nil:
+			return 0, nil, err
+		case !intact:
+			continue
+		case cause != nil:
 			w.d.Rollback()
 			w.failed(records[n])
 			return n, cause, nil
+		case !w.d.Dirty():
+			w.d.Commit()
+			w.count(f)
+			return n, nil, nil
 		}
-		last := records[n-1]
-		w.last.writer, w.last.seq = last.Writer, last.Seq
-		behind, err = w.commit(ctx, effects, aside)
-		if errors.Is(err, ErrRefused) {
-			return w.refused(ctx, records[:n], err)
+		w.launch(ctx, f)
+		if ahead && !aside && w.suspect <= records[0].Offset {
+			return n, nil, nil
 		}
-		if err != nil {
+		intact, err = w.arrive()
+		switch {
+		case errors.Is(err, ErrRefused):
+			return w.refused(ctx, f.records, err)
+		case err != nil:
 			return 0, nil, err
+		case intact:
+			return n, nil, nil
 		}
 	}
-	return n, nil, nil
 }
 
 // refused notes that the book will never take records as they are. Which of them is at fault is found by halves.
@@ -117,14 +133,15 @@ func (w *Worker) failed(r Record) {
 }
 
 // count takes notice of records that were committed.
-func (w *Worker) count(records []Record, aside bool) {
+func (w *Worker) count(f *flight) {
+	w.last.writer, w.last.seq = f.batch.LastWriter, f.batch.LastSeq
 	events := 0
-	for _, r := range records {
-		events += len(r.Events)
+	for i := range f.records {
+		events += len(f.records[i].Events)
 	}
 	w.pending += events
 	w.applied.Add(int64(events))
-	if aside {
+	if f.aside {
 		w.pending = max(w.pending, w.o.FlushEvents) // its offset is written at once: no start tries it again
 	}
 }

@@ -31,6 +31,9 @@ func (s *Server) alerts(w http.ResponseWriter, r *http.Request) error {
 	if q.err() != nil {
 		return q.err()
 	}
+	if want != tocsin.Firing { // of what has ended there is no end, and no index for these: some are looked at at a time
+		f.index.Host, f.index.Alertname, f.index.Source = "", "", ""
+	}
 	if len(f.matchers) == 0 {
 		f.index.Limit = limit + 1
 	}

@@ -117,7 +117,8 @@ type IncidentFilter struct {
 	Limit   int   // 0: 100
 }
 
-// AlertFilter chooses alerts; equalities use an index.
+// AlertFilter chooses alerts. Incident and Service use an index; so do Host, Alertname and Source among firing alerts, and among others only
+// in SQLite.
 type AlertFilter struct {
 	Status    tocsin.Status // 0: any
 	Incident  int64         // 0: any

@@ -42,6 +42,11 @@ func For(d goose.Dialect) fs.FS {
 	return respelled{files, []respelling{
 		// Text is compared by its bytes, as SQLite does it, whatever the language of the database.
 		{regexp.MustCompile(`\bTEXT\b`), `TEXT COLLATE "C"`},
+		// A row that changes is entered anew in all indexes but those whose condition it does not meet: one that ends leaves most of them.
+		{regexp.MustCompile(`(ON alert \((?:host|alertname)\) WHERE \w+ <> '')`), `$1 AND status = 1`},
+		{regexp.MustCompile(`ON alert \(source, status\)`), `ON alert (source) WHERE status = 1`},
+		// Those of incidents and partitions change with each batch: with room beside them, no index has to learn of it.
+		{regexp.MustCompile(`(?s)(CREATE TABLE (?:incident|part) \(.*?\n\));`), `$1 WITH (fillfactor = 40);`},
 		// SQLite finds this index by its first column; PostgreSQL knows the condition, and takes the order of the first column for that of the table.
 		{regexp.MustCompile(`\(status, (id, partition)\) WHERE status = 1`), `($1) WHERE status = 1`},
 	}}

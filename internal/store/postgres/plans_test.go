@@ -117,7 +117,7 @@ func TestNothingThatIsAskedOftenReadsAWholeTable(t *testing.T) {
 	ask("feed", func(tx *store.Tx) error { _, err := tx.Changes(0, 900, 100); return err })
 	ask("newest changes", func(tx *store.Tx) error { _, err := tx.NewestChanges(50); return err })
 	for name, f := range map[string]store.AlertFilter{
-		"by service": {Service: "db-77"}, "firing by service": {Status: tocsin.Firing, Service: "db-77"}, "by host": {Host: "host-77"}, "by name": {Alertname: "ReplicationLag77"},
+		"by service": {Service: "db-77"}, "firing by service": {Status: tocsin.Firing, Service: "db-77"}, "firing by host": {Status: tocsin.Firing, Host: "host-77"}, "firing by name": {Status: tocsin.Firing, Alertname: "ReplicationLag77"},
 		"firing by source": {Status: tocsin.Firing, Source: "prometheus-77"}, "of an incident": {Incident: 77}, "one page": {Limit: 100},
 		"one page of what fires": {Status: tocsin.Firing, Limit: 100},
 	} {
