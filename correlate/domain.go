@@ -31,7 +31,7 @@ type Domain struct {
 	rebuilding bool                // scopes are counted anew
 	batch      uint32              // what was saved since the last Seal, Commit or Rollback carries its number
 
-	layer         // since the last Seal, Commit or Rollback
+	layer  // since the last Seal, Commit or Rollback
 	out    []Effect
 	sealed *layer // what was applied before that, and is not final yet; nil: nothing is
 	spare  layer  // room
