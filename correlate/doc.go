@@ -17,7 +17,8 @@
 //   - to weigh a scope twice is to weigh it once, so a start may weigh all of them;
 //   - short codes are always the smallest that are free.
 //
-// Every change leaves a step back in Domain.log, or a saved value, until Commit. What Absorb takes in is decided upon by the
+// Every change leaves a step back in Domain.log, or a saved value, until Commit. Seal sets what was applied apart, so that a Worker can
+// apply one batch while another is committed; a Rollback undoes both. What Absorb takes in is decided upon by the
 // next record, as of the command's time, so that it makes no difference how many records that came to nothing the worker
 // had applied before it heard of the command; whatever a command could have changed makes a batch Dirty, and so found out.
 //
