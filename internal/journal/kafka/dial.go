@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,6 +59,8 @@ const (
 type dialer struct {
 	mu       sync.Mutex
 	accounts map[string]*account // by address; a cluster has few
+	real     map[string]string   // by address: where its last connection led. Two names may be one broker's
+	open     map[string]int      // connections of the Transport, by where they lead
 
 	live sync.WaitGroup // connections that are open
 }
@@ -68,7 +71,6 @@ type account struct {
 	at   time.Time // when left was true
 	err  error     // of the last that failed
 	up   bool      // the last one did not
-	open int       // connections of the Transport that are
 }
 
 // errFull means that the Transport wants a connection more than it may have: between two requests it may take the one that was just
@@ -87,25 +89,45 @@ func (d *dialer) why(err error) error {
 	return err
 }
 
-// enter takes one of the Transport's places for address.
-func (d *dialer) enter(address string) error {
+// enter takes one of the Transport's places at the broker behind address, and says which.
+func (d *dialer) enter(address string) (place string, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if a := d.accounts[address]; a.open >= dialMost {
-		a.left++
-		return errFull
+	place = cmp.Or(d.real[address], address)
+	if d.open[place] >= dialMost {
+		d.accounts[address].left++
+		return "", errFull
 	}
-	d.accounts[address].open++
-	return nil
+	d.open[place]++
+	return place, nil
 }
 
-func (d *dialer) leave(address string) {
+// led notes where the connection of place has led, and returns its place by that.
+func (d *dialer) led(address, place string, to net.Addr) string {
 	d.mu.Lock()
-	d.accounts[address].open--
-	d.mu.Unlock()
+	defer d.mu.Unlock()
+	d.real[address] = to.String()
+	d.out(place)
+	d.open[to.String()]++
+	return to.String()
 }
 
-func newDialer() *dialer { return &dialer{accounts: map[string]*account{}} }
+func (d *dialer) leave(place string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.out(place)
+}
+
+func (d *dialer) out(place string) {
+	d.open[place]--
+	if d.open[place] == 0 {
+		delete(d.open, place)
+	}
+}
+
+func newDialer() *dialer {
+	return &dialer{accounts: map[string]*account{}, real: map[string]string{}, open: map[string]int{}}
+}
 
 // spend takes one from the account of address, or returns why there is none.
 func (d *dialer) spend(address string, now time.Time) error {
@@ -160,20 +182,22 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	if err != nil {
 		return nil, err
 	}
-	err = d.enter(address)
+	place, err := d.enter(address)
 	if err != nil {
 		return nil, err
 	}
-	c, err := d.connect(ctx, network, address, func() { d.leave(address) })
+	c, err := d.connect(ctx, network, address)
 	if err != nil {
-		d.leave(address)
+		d.leave(place)
 		return nil, err
 	}
+	place = d.led(address, place, c.RemoteAddr())
+	c.closed = func() { d.leave(place) }
 	return c, nil
 }
 
-// connect opens a connection that is paid for; closed is called when it is closed.
-func (d *dialer) connect(ctx context.Context, network, address string, closed func()) (net.Conn, error) {
+// connect opens a connection that is paid for.
+func (d *dialer) connect(ctx context.Context, network, address string) (*boundedConn, error) {
 	nd := net.Dialer{Timeout: dialLimit, KeepAlive: 15 * time.Second}
 	c, err := nd.DialContext(ctx, network, address)
 	if err != nil {
@@ -182,7 +206,7 @@ func (d *dialer) connect(ctx context.Context, network, address string, closed fu
 	}
 	d.opened(address)
 	d.live.Add(1)
-	return &boundedConn{Conn: c, d: d, address: address, since: time.Now(), closed: closed}, nil
+	return &boundedConn{Conn: c, d: d, address: address, since: time.Now(), closed: func() {}}, nil
 }
 
 // A boundedConn always has a deadline: where kafka-go clears it, the SASL exchange would follow without any.
@@ -191,7 +215,7 @@ type boundedConn struct {
 	d       *dialer
 	address string
 	since   time.Time
-	closed  func()
+	closed  func()      // called when it is
 	read    atomic.Bool // something was
 	once    sync.Once
 }
@@ -267,7 +291,7 @@ func (g *groupDialer) dial(ctx context.Context, network, address string) (net.Co
 	if err != nil {
 		return nil, err
 	}
-	c, err := g.d.connect(ctx, network, address, func() {})
+	c, err := g.d.connect(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}

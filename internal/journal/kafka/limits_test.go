@@ -47,6 +47,14 @@ func (c *counted) Close() error {
 
 // K14
 func TestANodeHasAtMostFourConnectionsToABroker(t *testing.T) {
+	t.Run("named as it calls itself", func(t *testing.T) { fourConnections(t, func(address string) string { return address }) })
+	t.Run("named otherwise", func(t *testing.T) {
+		fourConnections(t, func(address string) string { return strings.Replace(address, "127.0.0.1", "localhost", 1) })
+	})
+}
+
+func fourConnections(t *testing.T, name func(address string) string) {
+	t.Helper()
 	var mu sync.Mutex
 	var listeners []*counter
 	c := fake(t, kfake.ListenFn(func(network, address string) (net.Listener, error) {
@@ -59,6 +67,9 @@ func TestANodeHasAtMostFourConnectionsToABroker(t *testing.T) {
 	}))
 	opts := options(t, c)
 	opts.Partitions, opts.Feeds = 12, []string{"tocsin.incidents"}
+	for n, b := range opts.Brokers {
+		opts.Brokers[n] = name(b)
+	}
 	j := open(t, opts)
 	ctx, cancel := context.WithCancel(t.Context())
 	var read atomic.Int64
@@ -196,21 +207,25 @@ func TestAnAddressThatFailsIsTriedOnceASecond(t *testing.T) {
 }
 
 // K14
-func TestTheTransportHasThreeConnectionsToAnAddress(t *testing.T) {
+func TestTheTransportHasThreeConnectionsToABrokerByWhateverName(t *testing.T) {
 	d := newDialer()
 	now := time.Now()
-	for i := range 5 {
-		err := d.spend("one:9092", now)
+	broker := &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 9092}
+	for i, name := range []string{"one:9092", "10.0.0.1:9092", "one:9092", "one:9092", "10.0.0.1:9092"} {
+		err := d.spend(name, now)
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = d.enter("one:9092")
+		place, err := d.enter(name)
 		if (err != nil) != (i >= 3) {
 			t.Errorf("connection %d: %v", i+1, err)
 		}
+		if err == nil {
+			d.led(name, place, broker)
+		}
 	}
-	d.leave("one:9092")
-	if err := d.enter("one:9092"); err != nil {
+	d.leave(broker.String())
+	if _, err := d.enter("one:9092"); err != nil {
 		t.Errorf("after one was closed: %v", err)
 	}
 }
