@@ -257,3 +257,27 @@ func TestFleetWhoseTopicGetsMorePartitionsGoesOnWithItsOwn(t *testing.T) {
 	sum := f.audit()
 	t.Logf("%s all nodes knew of 2 foreign partitions after %s", f.figures(seed, sum), took.Round(10*time.Millisecond))
 }
+
+// K8: what the broker keeps of a group's offsets, or loses of it, is nobody's business: each partition of the topic, read from its
+// beginning again, comes to the same tables.
+func TestFleetWhoseTopicIsReadFromItsBeginningAgainComesToTheSameTables(t *testing.T) {
+	together(t)
+	seed := seedOf(t)
+	f := newFleet(t, 2, sharedStorage(t), soakRules)
+	f.start()
+	f.until("every partition is worked on", 60*time.Second, f.working)
+	stop := f.load(seed)
+	sleepFor(t, 3*time.Second)
+	stop()
+	f.settle()
+	f.stop()
+	s, err := f.many.state(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := f.many.journal(t)
+	defer source.Close()
+	for _, part := range s.parts {
+		foldsAlike(t, f.many.open, source, part, seed, f.many.elsewhere(doubled(t), part.Partition), f.nodes[0].config())
+	}
+}

@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -37,7 +38,13 @@ type fold struct {
 	r        *rand.Rand
 	oneByOne bool
 	given    int64 // the offset up to which records were handed out
+	next     int64 // the offset that is handed out next
 	end      int64
+	rewinds  []int64 // offsets, rising: from each of them on the source is read from its beginning again
+	deaths   []int64 // offsets, rising: at each of them the worker loses its partition, and another begins with what stands in the database
+	died     chan struct{}
+	life     int64              // the generation that the partition was claimed for
+	repeats  int64              // records handed out once more
 	left     []correlate.Record // read, not yet handed out
 	done     chan error
 	once     sync.Once
@@ -71,7 +78,8 @@ func foldsTo(t *testing.T, db func() (store.DB, error), source journal.Journal, 
 	t.Helper()
 	want, rules, commands := dumpOf(t, db, part.Partition)
 	dir := t.TempDir()
-	f := newFold(t, path, filepath.Join(dir, "data"), source, part.Partition, edit, rules, commands)
+	r := rand.New(rand.NewPCG(1, uint64(len(commands))))
+	f := newFold(t, path, filepath.Join(dir, "data"), source, part.Partition, edit, rules, commands, r)
 	f.end = part.NextOffset // what it had not applied when it ended is for its next start
 	f.oneByOne = oneByOne
 	f.run(t)
@@ -185,7 +193,7 @@ func at(lines []string, n int) string {
 	return "(nothing)"
 }
 
-func newFold(t *testing.T, path, fresh string, source journal.Journal, partition int, edit func(*config.Config), rules func(string) ([]byte, error), commands []tocsin.Change) *fold {
+func newFold(t *testing.T, path, fresh string, source journal.Journal, partition int, edit func(*config.Config), rules func(string) ([]byte, error), commands []tocsin.Change, r *rand.Rand) *fold {
 	t.Helper()
 	c, problems := config.Load(path)
 	if c == nil {
@@ -197,12 +205,8 @@ func newFold(t *testing.T, path, fresh string, source journal.Journal, partition
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fold{app: a, source: source, part: partition, commands: commands, r: rand.New(rand.NewPCG(1, uint64(len(commands)))), done: make(chan error, 1)}
-	reader, err := f.source.Read(partition, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.records = a.records(partition, reader)
+	f := &fold{app: a, source: source, part: partition, commands: commands, r: r, done: make(chan error, 1), died: make(chan struct{}, 1)}
+	f.records = a.records(partition, nil)
 	f.records.gap = func(g *journal.GapError) { t.Errorf("gap: %v", g) }
 	f.records.dead = func(offset int64, _ []byte, cause error) { t.Errorf("record %d: %v", offset, cause) }
 	f.records.rules = func(_ context.Context, hash string) (*correlate.Rules, error) {
@@ -212,38 +216,122 @@ func newFold(t *testing.T, path, fresh string, source journal.Journal, partition
 		}
 		return correlate.ParseRules(body)
 	}
-	part, err := a.claim(t.Context(), journal.Claim{Partition: partition, Generation: 1})
+	err = f.rewind()
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := correlate.WorkerOptions{FlushEvents: 1 + f.r.IntN(20_000)}
-	if a.kafka != nil {
-		o.Copies, err = journal.ParseFold(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+	copies, err := journal.ParseFold(nil)
+	if err != nil {
+		t.Fatal(err)
 	}
-	f.worker = correlate.NewWorker(correlate.NewDomain(partition, a.partitions), part.Seq, f, &book{office: a.office, partition: partition, partitions: a.partitions, epoch: part.Epoch}, o)
+	f.begin(t, func(store.Part) *loaded {
+		return &loaded{domain: correlate.NewDomain(partition, a.partitions), fold: copies}
+	})
 	return f
+}
+
+// begin claims the partition, and makes the worker of what load says there is.
+func (f *fold) begin(t *testing.T, load func(store.Part) *loaded) {
+	t.Helper()
+	f.life += 2
+	part, err := f.app.claim(t.Context(), journal.Claim{Partition: f.part, Generation: f.life})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := load(part)
+	o := correlate.WorkerOptions{FlushEvents: 1 + f.r.IntN(20_000), LastWriter: uint64(part.LastWriter), LastSeq: uint64(part.LastSeq)} //nolint:gosec // as it was stored
+	if f.app.kafka != nil {
+		o.Copies = l.fold
+	}
+	b := &book{office: f.app.office, partition: f.part, partitions: f.app.partitions, epoch: part.Epoch}
+	f.worker = correlate.NewWorker(l.domain, part.Seq, f, b, o)
+}
+
+// rewind reads the source from its beginning.
+func (f *fold) rewind() error {
+	reader, err := f.source.Read(f.part, 0)
+	if err != nil {
+		return err
+	}
+	var old error
+	if f.records.reader != nil {
+		old = f.records.reader.Close()
+	}
+	again := *f.records
+	again.reader, again.dec, again.passed = reader, journal.Decoder{}, 0
+	f.records, f.left, f.next = &again, nil, 0
+	return old
 }
 
 // run folds to the end.
 func (f *fold) run(t *testing.T) {
 	t.Helper()
+	err := f.live(t)
+	for errors.Is(err, errDied) {
+		f.revive(t)
+		err = f.live(t)
+	}
+	err = errors.Join(err, f.records.reader.Close(), f.app.listener.Close(), f.app.close())
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// errDied means that a fold's worker ended where it was told to.
+var errDied = errors.New("ended before the end")
+
+// live runs the worker until it is to end.
+func (f *fold) live(t *testing.T) error {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ran := make(chan error, 1)
 	go func() { ran <- f.worker.Run(ctx) }()
-	var err error
 	select {
-	case err = <-f.done:
+	case err := <-f.done:
 		cancel()
-		err = errors.Join(err, <-ran)
-	case err = <-ran:
+		return errors.Join(err, <-ran)
+	case <-f.died:
+		_, err := f.app.claim(t.Context(), journal.Claim{Partition: f.part, Generation: f.life + 1}) // so it cannot write what repeats said
+		cancel()
+		ended := <-ran
+		if ended != nil && !errors.Is(ended, correlate.ErrLost) {
+			err = errors.Join(err, ended)
+		}
+		return cmp.Or(err, errDied)
+	case err := <-ran:
+		return err
 	case <-time.After(foldFor):
 		t.Fatalf("the fold has not come to its end after %s: it is at offset %d of %d", foldFor, f.given, f.end)
 	}
-	err = errors.Join(err, f.app.listener.Close(), f.app.close())
+	return nil
+}
+
+// past is a journal whose records are those of another.
+type past struct {
+	wal
+	of journal.Journal
+}
+
+// Read reads the other.
+func (p past) Read(partition int, offset int64) (journal.Reader, error) {
+	return p.of.Read(partition, offset)
+}
+
+// revive makes another worker of what stands in the database, as a start does, but reads the source from its beginning.
+func (f *fold) revive(t *testing.T) {
+	t.Helper()
+	f.begin(t, func(part store.Part) *loaded {
+		own := f.app.journal
+		f.app.journal = past{own, f.source} // what a start reads again stands there
+		l, err := f.app.load(t.Context(), part, 0)
+		f.app.journal = own
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	})
+	err := f.rewind()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +357,20 @@ func (f *fold) Next(ctx context.Context) ([]correlate.Record, error) {
 		}
 		f.commands = f.commands[1:]
 	}
-	if f.given == f.end {
+	if len(f.deaths) > 0 && f.given >= f.deaths[0] {
+		f.deaths = f.deaths[1:]
+		f.died <- struct{}{}
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	if len(f.rewinds) > 0 && f.given >= f.rewinds[0] {
+		f.rewinds = f.rewinds[1:]
+		err = f.rewind()
+		if err != nil {
+			return nil, err
+		}
+	}
+	if f.next == f.end {
 		f.once.Do(func() { close(f.done) })
 		<-ctx.Done()
 		return nil, ctx.Err()
@@ -290,8 +391,12 @@ func (f *fold) Next(ctx context.Context) ([]correlate.Record, error) {
 	}
 	out := f.left[:n]
 	f.left = f.left[n:]
-	f.given = out[n-1].Offset + 1
-	f.turnBack(out[n-1].At)
+	f.next = out[n-1].Offset + 1
+	f.repeats += min(f.next, f.given) - min(out[0].Offset, f.given)
+	if f.next > f.given {
+		f.given = f.next
+		f.turnBack(out[n-1].At)
+	}
 	return out, nil
 }
 

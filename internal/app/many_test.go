@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/uuid"
+
 	"tocsin/config"
 	"tocsin/internal/journal/kafka"
 	"tocsin/internal/store"
@@ -56,12 +58,16 @@ func (m *manyNodes) isFold(t *testing.T, path string, live state) bool {
 	double := doubled(t)
 	same := true
 	for _, part := range live.parts {
-		elsewhere := func(c *config.Config) {
-			k := *c.Storage.Kafka
-			k.Brokers, k.Topic = []string{double}, fmt.Sprintf("fold-%d", part.Partition)
-			c.Storage.Kafka, c.Storage.Postgres = &k, nil
-		}
-		same = foldsTo(t, m.open, source, live, part, true, elsewhere, path) && same
+		same = foldsTo(t, m.open, source, live, part, true, m.elsewhere(double, part.Partition), path) && same
 	}
 	return same
+}
+
+// elsewhere edits the configuration for a fold of one partition: Kafka's double at an address, and no PostgreSQL.
+func (m *manyNodes) elsewhere(double string, partition int) func(*config.Config) {
+	return func(c *config.Config) {
+		k := *c.Storage.Kafka
+		k.Brokers, k.Topic = []string{double}, fmt.Sprintf("fold-%d-%s", partition, uuid.NewString())
+		c.Storage.Kafka, c.Storage.Postgres = &k, nil
+	}
 }
