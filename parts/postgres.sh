@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A throw-away PostgreSQL from Debian's packages. It keeps its data between up and down.
 #   postgres.sh up|start|down|kill|demote|promote|reset|status|psql [ARGS]
+# PG_FROM=host:port makes its data a copy of that server's, which it then follows by streaming, until promote. Each server has a PARTS_RUN.
 # PG_PORT, PG_DB, PG_FSYNC=off for speed (never where a crash is tried), PG_EXTRA="-c name=value ..."
 # As root it runs as PG_OSUSER (postgres), because PostgreSQL refuses root; as anybody else, as that user.
 # shellcheck source=parts/lib.sh
@@ -34,6 +35,7 @@ init() {
   mkdir -p "$DATA"
   chmod 700 "$DATA"
   [ "$(id -u)" != 0 ] || chown "$OSUSER" "$DATA"
+  [ -z "${PG_FROM:-}" ] || { copy "$PG_FROM"; return 0; }
   secret=$(mktemp)
   echo parts >"$secret"
   chmod 644 "$secret"
@@ -43,6 +45,14 @@ init() {
     die "initdb failed"
   fi
   rm -f "$secret"
+}
+
+copy() { # HOST:PORT : a standby of that server, which follows it through the same address
+  local from="host=${1%:*} port=${1##*:} user=parts password=parts application_name=standby"
+  if ! (cd / && as_user "$BIN/pg_basebackup" -D "$DATA" -d "$from" -R -X stream -c fast --no-sync) >"$PARTS_RUN/basebackup.log" 2>&1; then
+    tail -n 20 "$PARTS_RUN/basebackup.log" >&2
+    die "pg_basebackup failed"
+  fi
 }
 
 launch() {
@@ -78,12 +88,13 @@ up) install; init; launch
   echo "DATABASE_URL=postgres://parts:parts@$PARTS_HOST:$PORT/$DB?sslmode=disable" ;;
 start) install; launch ;;
 demote) install; demote ;;
-promote) install; demote
+promote) install
+  [ "$(sql -d postgres -Atc 'select pg_is_in_recovery()')" = t ] || demote
   sql -d postgres -qAtc 'select pg_promote()' | grep -qx t || die "not promoted" ;;
 down) stop "$NAME" INT 20 ;; # fast: clients are cut off
 kill) crash ;;
 reset) stop "$NAME" INT 20; rm -rf "$DATA" ;;
 status) echo "postgres pid=$(pid_of "$NAME" || echo -) rss_mib=$(rss_mib "$NAME" || echo -)" ;;
 psql) install; shift; sql -d "$DB" "$@" ;;
-*) sed -n '2,6p' "$0" >&2; exit 2 ;;
+*) sed -n '2,7p' "$0" >&2; exit 2 ;;
 esac

@@ -44,6 +44,9 @@ func (b *pagebook) ours(tx *store.Tx, p tocsin.Page) error {
 		return nil
 	}
 	row, err := tx.Page(p.ID)
+	if errors.Is(err, store.ErrNotFound) { // the state fell back to before the page was decided on
+		return paging.ErrStale
+	}
 	if err == nil && (row.Token != p.Token || row.State != tocsin.PageClaimed && row.State != tocsin.PageUnknown) {
 		err = paging.ErrStale
 	}

@@ -156,6 +156,7 @@ func (o *owner) run(ctx context.Context) {
 		o.remember(batch)
 		// What has been begun is finished also when the test ends: its outcome counts.
 		status, answer, err := o.post(context.WithoutCancel(ctx), url+path, token, body)
+		o.ledger.answered(status)
 		switch {
 		case err == nil && status == good:
 			o.ledger.said(batch, true)

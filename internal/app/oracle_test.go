@@ -48,6 +48,16 @@ type ledger struct {
 	reported  int                          // of those that the provider took: looked at so far
 	delivered map[string]bool              // pages whose report was answered 2xx
 	lateFor   time.Duration                // how long what one node was sent may arrive behind what another was sent after it
+	doors     map[int]int                  // what senders were answered, by status; 0 is nothing
+	forgotten []span                       // what was committed then the state knew no more after a failover
+}
+
+// A span is some time.
+type span struct{ from, to time.Time }
+
+// forgets reports whether the state may have forgotten what was done at a time. l.mu is held.
+func (l *ledger) forgets(at time.Time) bool {
+	return slices.ContainsFunc(l.forgotten, func(s span) bool { return !at.Before(s.from) && !at.After(s.to) })
 }
 
 // An ack is an acknowledgement that somebody was told is theirs.
@@ -59,7 +69,14 @@ type ack struct {
 }
 
 func newLedger() *ledger {
-	return &ledger{accounts: map[string]*account{}, firing: map[int]map[string]time.Time{}, delivered: map[string]bool{}}
+	return &ledger{accounts: map[string]*account{}, firing: map[int]map[string]time.Time{}, delivered: map[string]bool{}, doors: map[int]int{}}
+}
+
+// answered notes what a door said; 0 where it said nothing.
+func (l *ledger) answered(status int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.doors[status]++
 }
 
 // fires is what sender n holds to fire; only it uses the map.
@@ -134,6 +151,7 @@ func (l *ledger) confirmed(page string) {
 type audit struct {
 	accepted, lost, doubled               int
 	acks, taken, extra, extraSMS, unknown int
+	forgotten                             int // messages that went out for pages which the state forgot in a failover
 	fold                                  bool
 }
 
@@ -345,7 +363,12 @@ func (p *plant) auditPages(s state, out *audit, fail failing) {
 		}
 	}
 	for id, qs := range sent {
-		if _, ok := rows[id]; !ok {
+		_, ok := rows[id]
+		if !ok && !slices.ContainsFunc(qs, func(q providertest.Request) bool { return !p.ledger.forgets(q.At) }) {
+			out.forgotten += len(qs)
+			continue
+		}
+		if !ok {
 			fail(&out.lost, "a message went out for page %q, which nobody knows", id)
 			continue
 		}
@@ -388,7 +411,7 @@ func (p *plant) auditSends(id string, qs []providertest.Request, out *audit, fai
 			taken++
 		}
 		killed := slices.ContainsFunc(p.kills, func(k time.Time) bool { return !k.Before(q.At) && k.Sub(q.At) < underWay() })
-		if q.Status == 0 || killed {
+		if q.Status == 0 || killed || p.ledger.forgets(q.At) {
 			unknown++
 		}
 	}

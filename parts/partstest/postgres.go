@@ -81,6 +81,21 @@ func StartPostgreSQL(t testing.TB, settings ...string) *PostgreSQL {
 	return &PostgreSQL{URL: printed["DATABASE_URL"], Port: port, t: t, env: append(os.Environ(), settings...)}
 }
 
+// StandbyOf starts a second server whose data are a copy of the one at address, host:port, and that follows it by streaming through the same
+// address, so a Wire between the two can hold it back. Promote makes it a primary with what it has received.
+func StandbyOf(t testing.TB, address string, settings ...string) *PostgreSQL {
+	t.Helper()
+	return StartPostgreSQL(t, append(settings, "PG_FROM="+address)...)
+}
+
+// Follow forgets all that the server has, and makes it a standby of the one at address.
+func (p *PostgreSQL) Follow(address string) {
+	p.t.Helper()
+	p.run("reset")
+	p.env = append(p.env, "PG_FROM="+address)
+	p.run("up")
+}
+
 // Kill ends the server and all its children at once, as a crash does.
 func (p *PostgreSQL) Kill() {
 	p.t.Helper()

@@ -58,6 +58,7 @@ type DB struct {
 	reading *pool
 	health  *pool // the clock, and hints
 	server  server
+	rivals  []*pgconn.Config // all servers of the address, where there are several
 	bulks   bulks
 	tries   *prometheus.CounterVec
 

@@ -48,7 +48,9 @@ func (db *DB) parse(dsn string) (*pgxpool.Config, error) {
 	if c.RuntimeParams["application_name"] == "" {
 		c.RuntimeParams["application_name"] = "tocsin"
 	}
+	db.rivals = rivals(&c.Config)
 	c.ValidateConnect = db.validate
+	config.PrepareConn = db.current
 	return config, nil
 }
 
@@ -101,7 +103,7 @@ func (db *DB) validate(ctx context.Context, pg *pgconn.PgConn) error {
 	if db.server.timeless.Load() {
 		return nil
 	}
-	row, err = single(ctx, pg, "SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)")
+	row, err = single(ctx, pg, askTimeline)
 	if err != nil && !pg.IsClosed() {
 		db.server.timeless.Store(true)
 		db.log.Info("the server does not tell its timeline: an old primary that comes back is not told from the new one", "error", err)
@@ -110,10 +112,12 @@ func (db *DB) validate(ctx context.Context, pg *pgconn.PgConn) error {
 	if err != nil {
 		return err
 	}
-	now, err := strconv.ParseInt(row[0], 16, 64)
+	now, err := parseTimeline(row[0])
 	if err != nil {
-		return fmt.Errorf("read the server's timeline: %w", err)
+		return err
 	}
+	pg.CustomData()[timelineOf] = now
+	db.survey(ctx)
 	return db.server.follow(now)
 }
 

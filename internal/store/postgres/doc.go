@@ -12,7 +12,8 @@
 //
 // Each makes one statement of many rows, by arrays: bulk.go says which and how.
 //
-// Only a primary is used: a standby is refused when a connection is made, and so is an old primary once a newer one was seen (by its timeline).
+// Only a primary is used: a standby is refused when a connection is made, and so is an old primary once a newer one was seen (by its timeline):
+// each time that a connection is made all servers of the address are asked, and connections to a server that was replaced are used no more.
 //
 // Other nodes' commits are noticed by whoever polls; hint.go makes that sooner where NOTIFY works, and nothing rests on it.
 package postgres

@@ -361,6 +361,41 @@ func TestAnOldPrimaryThatComesBackIsRefused(t *testing.T) {
 	}
 }
 
+// Neither who is new nor who has connected to nobody since the failover has seen the new timeline: they ask all servers of the address.
+func TestOfTwoPrimariesTheNewerIsUsedAlsoByWhoSawNoFailover(t *testing.T) {
+	t.Parallel()
+	past := partstest.StartPostgreSQL(t)
+	next := partstest.StandbyOf(t, host(t, past.URL))
+	dsn := strings.Replace(past.URL, host(t, past.URL), host(t, past.URL)+","+host(t, next.URL), 1)
+	was := opened(t, dsn)
+	claim(t, was, 0)
+	standby, copied := raw(t, next.URL), 0
+	for copied == 0 && t.Context().Err() == nil {
+		err := standby.QueryRow(t.Context(), "SELECT count(*) FROM pg_tables WHERE tablename = 'part'").Scan(&copied)
+		if err == nil && copied > 0 {
+			err = standby.QueryRow(t.Context(), "SELECT count(*) FROM part").Scan(&copied)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	next.Promote()
+
+	update(t, opened(t, dsn), note(0, "by who is new"))
+	if said := notes(t, was, 0); len(said) != 1 {
+		t.Errorf("who connects anew reads %v, want what was written to the new primary", said)
+	}
+	update(t, was, note(0, "by a connection to the old one"))
+	if said := notes(t, was, 0); len(said) != 2 {
+		t.Errorf("changes on the new primary = %v, want both", said)
+	}
+	var written int
+	err := raw(t, past.URL).QueryRow(t.Context(), "SELECT count(*) FROM change").Scan(&written)
+	if err != nil || written != 0 {
+		t.Errorf("%d changes on the old primary, %v, want none", written, err)
+	}
+}
+
 func TestAStandbyIsRefused(t *testing.T) {
 	t.Parallel()
 	server := partstest.StartPostgreSQL(t)
