@@ -17,6 +17,7 @@ type book struct {
 	partition  int
 	partitions int // of the state
 	epoch      int64
+	history    int64            // of the database when the state was loaded; 0: it tells none
 	passed     func(next int64) // tells the journal, for those who watch the lag; nil: nobody does
 	fenced     func()           // counts commits that were refused because the partition has another owner; nil: nobody does
 }
@@ -29,6 +30,15 @@ type staleError struct{ why error }
 
 func (e *staleError) Error() string { return correlate.ErrStale.Error() + ": " + e.why.Error() }
 func (e *staleError) Unwrap() error { return correlate.ErrStale }
+
+// historyOf is the number of the history that a database goes on in: a failover begins another, which may lack the end of the one before. Nobody
+// who read the state before knows what it is now, however far the rows have come again since. 0 is a database that tells none.
+func historyOf(db store.DB) int64 {
+	if h, ok := db.(interface{ History() int64 }); ok {
+		return h.History()
+	}
+	return 0
+}
 
 // atOnce is how many commands are absorbed in one go.
 const atOnce = 1000
@@ -47,6 +57,9 @@ func (b *book) Commit(ctx context.Context, batch correlate.Batch) (seq int64, co
 		}
 		if t.part.Epoch != b.epoch {
 			return store.ErrFenced
+		}
+		if now := historyOf(b.db); b.history != 0 && now != b.history {
+			return fmt.Errorf("%w: the database has failed over, from history %d to %d", correlate.ErrStale, b.history, now)
 		}
 		if t.part.Seq < batch.Seq {
 			return fmt.Errorf("%w: its history ends at %d, and had %d", correlate.ErrStale, t.part.Seq, batch.Seq)

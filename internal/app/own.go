@@ -119,7 +119,7 @@ func (a *App) own(ctx context.Context, c journal.Claim) error {
 }
 
 func (a *App) work(ctx context.Context, c journal.Claim) (err error) {
-	began := time.Now()
+	began, history := time.Now(), historyOf(a.db) // before anything is read
 	part, err := a.claim(ctx, c)
 	if err != nil {
 		return err
@@ -148,7 +148,7 @@ func (a *App) work(ctx context.Context, c journal.Claim) (err error) {
 	if a.kafka != nil {
 		o.Copies = l.fold
 	}
-	b := &book{office: a.office, partition: part.Partition, partitions: a.partitions, epoch: part.Epoch, passed: c.Passed, fenced: a.fenced.Inc}
+	b := &book{office: a.office, partition: part.Partition, partitions: a.partitions, epoch: part.Epoch, history: history, passed: c.Passed, fenced: a.fenced.Inc}
 	w := correlate.NewWorker(l.domain, l.seq, a.records(part.Partition, reader), b, o)
 	h.worker.Store(w)
 	w.Nudge() // somebody may have commanded something since the rows were read

@@ -276,6 +276,42 @@ func TestABatchWhoseCommitWasNotHeardOfChangesNothingWhenItIsWrittenAgain(t *tes
 	}
 }
 
+// failedOver is a database that has failed over so often.
+type failedOver struct {
+	store.DB
+	times int64
+}
+
+func (f *failedOver) History() int64 { return 1 + f.times }
+
+// D2: after a failover others may have brought the history to where it was before, with other things in it.
+func TestABatchOfAStateThatWasLoadedBeforeAFailoverIsRefusedHoweverFarTheHistoryIs(t *testing.T) {
+	r := newRig(t)
+	db, err := sqlite.Open(filepath.Join(t.TempDir(), "state.db"), sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	part := changed(t, db, func(tx *store.Tx) (store.Part, error) { return tx.Claim(0, "one") })
+	f, o := &failedOver{DB: db}, r.a.office
+	b := &book{partition: 0, partitions: 1, epoch: part.Epoch, history: historyOf(f), office: &office{
+		db: f, clock: o.clock, setup: o.setup, pager: o.pager, node: o.node, alone: o.alone, nudge: o.nudge, log: o.log, secret: o.secret, receipts: o.receipts,
+	}}
+	_, _, err = b.Commit(t.Context(), correlate.Batch{Next: 1, Seq: part.Seq})
+	if err != nil {
+		t.Fatal(err)
+	}
+	once := sumOfState(t, db)
+	f.times++
+	_, _, err = b.Commit(t.Context(), correlate.Batch{Next: 2, Seq: part.Seq})
+	if !errors.Is(err, correlate.ErrStale) {
+		t.Errorf("a batch of before the failover: %v, want ErrStale", err)
+	}
+	if is := sumOfState(t, db); is != once {
+		t.Errorf("the state is %s, and was %s", is, once)
+	}
+}
+
 // sumOfState is a hash of what correlation has written of partition 0, and how long its history is.
 func sumOfState(t *testing.T, db store.DB) string {
 	t.Helper()

@@ -369,6 +369,7 @@ func TestOfTwoPrimariesTheNewerIsUsedAlsoByWhoSawNoFailover(t *testing.T) {
 	dsn := strings.Replace(past.URL, host(t, past.URL), host(t, past.URL)+","+host(t, next.URL), 1)
 	was := opened(t, dsn)
 	claim(t, was, 0)
+	began := was.History()
 	standby, copied := raw(t, next.URL), 0
 	for copied == 0 && t.Context().Err() == nil {
 		err := standby.QueryRow(t.Context(), "SELECT count(*) FROM pg_tables WHERE tablename = 'part'").Scan(&copied)
@@ -384,6 +385,9 @@ func TestOfTwoPrimariesTheNewerIsUsedAlsoByWhoSawNoFailover(t *testing.T) {
 	update(t, opened(t, dsn), note(0, "by who is new"))
 	if said := notes(t, was, 0); len(said) != 1 {
 		t.Errorf("who connects anew reads %v, want what was written to the new primary", said)
+	}
+	if is := was.History(); is != began+1 {
+		t.Errorf("the history is number %d, want the one after %d", is, began)
 	}
 	update(t, was, note(0, "by a connection to the old one"))
 	if said := notes(t, was, 0); len(said) != 2 {

@@ -39,6 +39,10 @@ func rivals(c *pgconn.Config) (all []*pgconn.Config) {
 	return all
 }
 
+// History is the number of the history that the servers go on in, their newest timeline; 0 where they do not tell it. A failover begins another,
+// and what was read before may not be so in it.
+func (db *DB) History() int64 { return db.server.timeline.Load() }
+
 // survey asks all servers of the address at once, and takes note of the newest timeline that any is the primary of. One that does not answer
 // has no say: it must not keep the others from being used.
 func (db *DB) survey(ctx context.Context) {
