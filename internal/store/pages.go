@@ -407,32 +407,36 @@ func (t *Tx) CancelPages(incident, major int64, reason string, at time.Time) (en
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range found {
-		n, err := t.exec("cancel page "+p.ID, "UPDATE page SET state = 8, ended_at = $1, error = $2 WHERE id = $3 AND state < 5", micros(at), reason, p.ID)
-		if err != nil {
-			return nil, err
+	err = t.conn.Each(cancelPage, 3, len(found), func(n int, c []any) {
+		c[0], c[1], c[2] = micros(at), reason, found[n].ID
+	}, func(n int, changed int64) {
+		if changed == 1 {
+			ended = append(ended, found[n])
 		}
-		if n == 1 {
-			ended = append(ended, p)
-		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cancel %d pages: %w", len(found), err)
 	}
 	return ended, nil
 }
+
+const cancelPage = `UPDATE page SET state = 8, ended_at = $1, error = $2 WHERE id = $3 AND state < 5`
 
 const bodyPage = `UPDATE page SET body = $1, message = $2 WHERE id = $3 AND token = $4 AND state < 4`
 
 // NotePages writes down Body and Message of claimed pages, before they are handed to a provider. lost are those that another claim
 // has, or that have been sent or have ended meanwhile: they must not go out now.
 func (t *Tx) NotePages(pages []tocsin.Page) (lost []string, err error) {
-	for i := range pages {
-		p := &pages[i]
-		n, err := t.exec("note text of page "+p.ID, bodyPage, p.Body, p.Message, p.ID, p.Token)
-		if err != nil {
-			return nil, err
+	err = t.conn.Each(bodyPage, 4, len(pages), func(n int, c []any) {
+		p := &pages[n]
+		c[0], c[1], c[2], c[3] = p.Body, p.Message, p.ID, p.Token
+	}, func(n int, changed int64) {
+		if changed == 0 {
+			lost = append(lost, pages[n].ID)
 		}
-		if n == 0 {
-			lost = append(lost, p.ID)
-		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("note the texts of %d pages: %w", len(pages), err)
 	}
 	return lost, nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -42,7 +43,7 @@ const mostReason = 4 << 10
 // Bury keeps d in the topic of dead letters.
 func (j *Journal) Bury(ctx context.Context, d journal.DeadLetter) error {
 	if len(d.Reason) > mostReason {
-		d.Reason = d.Reason[:mostReason]
+		d.Reason = strings.ToValidUTF8(d.Reason[:mostReason], "")
 	}
 	value, err := json.Marshal(letter{Version: letterVersion, At: d.At.UTC().Truncate(time.Millisecond), Reason: d.Reason, Tries: d.Tries, Payload: d.Payload})
 	if err == nil {
