@@ -4,11 +4,18 @@ package app
 
 import (
 	"bytes"
+	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +23,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"tocsin"
+	"tocsin/internal/migrate"
 	"tocsin/internal/store"
 )
 
@@ -280,4 +289,151 @@ func TestFleetWhoseTopicIsReadFromItsBeginningAgainComesToTheSameTables(t *testi
 	for _, part := range s.parts {
 		foldsAlike(t, f.many.open, source, part, seed, f.many.elsewhere(doubled(t), part.Partition), f.nodes[0].config())
 	}
+}
+
+// A queue is a sender of alerts that belong to one group: each is a new one, and follows when the one before was answered 2xx.
+type queue struct {
+	service  int
+	answered int // so many, in this order
+	tries    int // of the next, which was not
+	refused  int // times that a door said no, or nobody was there
+}
+
+func (q *queue) key(n int) string { return fmt.Sprintf("queue-%d-%d", q.service, n) }
+
+// run sends until ctx ends.
+func (q *queue) run(ctx context.Context, f *fleet) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for turn := q.service; ctx.Err() == nil; turn++ {
+		urls := f.urls()
+		status := 0
+		if len(urls) > 0 {
+			q.tries++
+			status, _ = f.door(urls[turn%len(urls)], intent{key: q.key(q.answered), service: q.service, severity: "critical", says: fires}, 12*time.Second)
+		}
+		if status == http.StatusAccepted {
+			q.answered, q.tries = q.answered+1, 0
+		} else {
+			q.refused++
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// check holds what was applied of the group, in that order, against what was answered.
+func (q *queue) check(t *testing.T, applied []tocsin.Alert) {
+	t.Helper()
+	most := q.answered
+	if q.tries > 0 {
+		most++ // the last may have arrived, though nobody said so
+	}
+	if len(applied) < q.answered || len(applied) > most {
+		t.Errorf("of group s%d %d alerts were applied, want %d to %d", q.service, len(applied), q.answered, most)
+	}
+	for n, a := range applied {
+		if got := a.Labels.Get("key"); got != q.key(n) {
+			t.Errorf("alert %d of group s%d is %s, want %s", n, q.service, got, q.key(n))
+			return
+		}
+	}
+}
+
+// K12: the state goes to another number of partitions while senders go on. Nobody is there meanwhile, so they try again; what each was
+// answered is applied in that order, also of what waited in the old topic for a node that was killed.
+func TestFleetThatMovesToMorePartitionsAppliesEachGroupInTheOrderOfItsAnswers(t *testing.T) {
+	together(t)
+	f := newFleet(t, 2, sharedStorage(t), killRules)
+	f.start()
+	f.until("every partition is worked on", 60*time.Second, f.working)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var sending sync.WaitGroup
+	defer sending.Wait()
+	var queues []*queue
+	for service := range 2 * cells {
+		if service%6 == 5 {
+			continue // what comes in pairs waits for the second
+		}
+		q := &queue{service: service}
+		queues = append(queues, q)
+		sending.Go(func() { q.run(ctx, f) })
+	}
+	length := 2 * time.Second
+	if full() {
+		length = 15 * time.Second
+	}
+	sleepFor(t, length)
+	f.nodes[1].kill()
+	sleepFor(t, time.Second) // the other one takes what it does not apply, until its partitions are given out anew
+	f.nodes[0].terminate()
+	const more = 12
+	said, took := f.move(more)
+	f.start()
+	f.until("it works on all partitions", 60*time.Second, func() bool { return f.sum("tocsin_correlate_partitions") == more })
+	sleepFor(t, length)
+	stop()
+	sending.Wait()
+	f.until("everything is applied", 60*time.Second, func() bool { return f.sum("tocsin_journal_lag_events") == 0 })
+	f.stop()
+	s, err := f.many.state(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.SortFunc(s.alerts, func(a, b tocsin.Alert) int { return cmp.Compare(a.ID, b.ID) }) // one partition gives out rising ids, before the move and after
+	groups, elsewhere := map[string][]tocsin.Alert{}, map[string]bool{}
+	was := newShards(fleetPartitions, []string{"cell"})
+	for _, a := range s.alerts {
+		service := a.Labels.Get("service")
+		groups[service] = append(groups[service], a)
+		domain, _ := was.domain(nil, a.Labels)
+		if was.of(string(domain)) != a.Partition {
+			elsewhere[service] = true
+		}
+	}
+	if len(elsewhere) == 0 {
+		t.Error("every group stayed in its partition: nothing was seen")
+	}
+	answered, refused := 0, 0
+	for _, q := range queues {
+		q.check(t, groups[fmt.Sprint("s", q.service)])
+		answered, refused = answered+q.answered, refused+q.refused
+	}
+	waiting := regexp.MustCompile(`still to be applied: (\d+)`).FindStringSubmatch(said)
+	t.Logf("%d alerts of %d groups answered 2xx, %d tries refused; %s records waited in the old topic; moved to %d partitions in %s, %d groups to another one than before; applied in order, 0 lost: %v",
+		answered, len(queues), refused, waiting[1:], more, took.Round(10*time.Millisecond), len(elsewhere), !t.Failed())
+}
+
+// move carries the state to another topic with so many partitions, once the node that was killed counts as gone, and returns what was
+// said and how long it took.
+func (f *fleet) move(partitions int) (said string, took time.Duration) {
+	f.t.Helper()
+	text, err := os.ReadFile(f.nodes[0].config())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	old := fmt.Sprintf("topic: %s, partitions: %d", f.many.topic, fleetPartitions)
+	to := filepath.Join(f.nodes[0].dir, "moved.yaml")
+	err = os.WriteFile(to, bytes.Replace(text, []byte(old), fmt.Appendf(nil, "topic: %s-moved, partitions: %d", f.many.topic, partitions), 1), 0o600)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	var out bytes.Buffer
+	f.until("nobody works on the old state", 60*time.Second, func() bool {
+		out.Reset()
+		began := time.Now()
+		err = Migrate(f.t.Context(), MigrateOptions{From: f.nodes[0].config(), To: to, Stdout: &out, Stderr: f.t.Output()})
+		took = time.Since(began)
+		return !errors.Is(err, migrate.ErrAlive)
+	})
+	if err != nil {
+		f.t.Fatalf("%v\n%s", err, out.String())
+	}
+	for _, p := range f.nodes {
+		p.file = to
+	}
+	return out.String(), took
 }
