@@ -86,6 +86,13 @@ func (s *server) stand(t *testing.T) (st stand) {
 	return st
 }
 
+// pages says how far each page is.
+func (s *server) pages(t *testing.T) (out map[string]string) {
+	t.Helper()
+	s.ask(t, "SELECT coalesce(json_object_agg(id, concat_ws(' ', state, attempts, message)), '{}') FROM page", &out)
+	return out
+}
+
 // followed reports whether the other follows it to its end.
 func (s *server) followed(t *testing.T) (is bool) {
 	t.Helper()
@@ -104,9 +111,13 @@ func (s *server) cutOff(t *testing.T) (n int) {
 type failover struct {
 	f        *fleet
 	old, new *server
-	has      stand // of the new one, when it took over
-	was      stand // of the old one, when it was back
-	acks     int   // acknowledgements that were forgotten
+	has      stand             // of the new one, when it took over
+	was      stand             // of the old one, when it was back
+	last     time.Time         // commit that the new one has
+	killed   time.Time         // the old one
+	pages    map[string]string // of the new one, when it took over
+	known    map[string]bool   // reported pages, before it was held back
+	acks     int               // acknowledgements that were forgotten
 	took     time.Duration
 }
 
@@ -116,15 +127,14 @@ func (x *failover) run(t *testing.T, miss time.Duration) {
 	f, l := x.f, x.f.nodes[0].ledger
 	f.until("the standby follows", 30*time.Second, func() bool { return x.old.followed(t) })
 	l.mu.Lock()
-	delivered := maps.Clone(l.delivered)
+	x.known = maps.Clone(l.delivered)
 	l.mu.Unlock()
 	x.old.hold()
 	sleepFor(t, miss)
 	x.old.Kill()
-	killed := time.Now()
-	var last time.Time
-	x.new.ask(t, "SELECT pg_last_xact_replay_timestamp()", &last)
-	x.has = x.new.stand(t)
+	x.killed = time.Now()
+	x.new.ask(t, "SELECT pg_last_xact_replay_timestamp()", &x.last)
+	x.has, x.pages = x.new.stand(t), x.new.pages(t)
 	if statuses, _ := f.knock(); slices.ContainsFunc(statuses, func(s int) bool { return s != http.StatusAccepted }) {
 		t.Errorf("without a primary the doors answered %v, want 202", statuses)
 	}
@@ -133,18 +143,28 @@ func (x *failover) run(t *testing.T, miss time.Duration) {
 	f.until("alerts are applied on the new primary", 60*time.Second, func() bool { return x.new.stand(t).Offsets > x.has.Offsets && f.working() })
 	x.took = time.Since(promoted)
 	f.many.direct = x.new.URL
-	x.acks = l.forget(span{last.Add(-underWay()), killed.Add(underWay())}, delivered)
 }
 
-// forget takes out of the ledger what only the lost commits knew, and returns how many acknowledgements.
-func (l *ledger) forget(s span, delivered map[string]bool) (acks int) {
+// forget takes out of the ledger what only the lost commits knew.
+func (x *failover) forget(t *testing.T) {
+	t.Helper()
+	knew := x.old.pages(t)
+	l := x.f.nodes[0].ledger
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	before := len(l.acks)
-	l.acks = slices.DeleteFunc(l.acks, func(a ack) bool { return a.at.After(s.from) && a.asked.Before(s.to) })
-	l.delivered = delivered
-	l.forgotten = append(l.forgotten, s)
-	return before - len(l.acks)
+	l.acks = slices.DeleteFunc(l.acks, func(a ack) bool {
+		return a.at.After(x.last.Add(-underWay())) && a.asked.Before(x.killed.Add(underWay()))
+	})
+	x.acks = before - len(l.acks)
+	for id, p := range knew {
+		if x.pages[id] != p {
+			l.forgotten[id]++
+			if !x.known[id] {
+				delete(l.delivered, id)
+			}
+		}
+	}
 }
 
 // returns starts the old primary as it was: it holds itself for the only one, and knows more than the new one did.
@@ -155,6 +175,7 @@ func (x *failover) returns(t *testing.T) {
 	if x.was.Offsets <= x.has.Offsets || x.was.Seqs <= x.has.Seqs {
 		t.Fatalf("the standby had all that the primary had:\n%+v\n%+v", x.has, x.was)
 	}
+	x.forget(t)
 }
 
 // untouched reports whether anything was written to the old one since it is back.

@@ -49,15 +49,7 @@ type ledger struct {
 	delivered map[string]bool              // pages whose report was answered 2xx
 	lateFor   time.Duration                // how long what one node was sent may arrive behind what another was sent after it
 	doors     map[int]int                  // what senders were answered, by status; 0 is nothing
-	forgotten []span                       // what was committed then the state knew no more after a failover
-}
-
-// A span is some time.
-type span struct{ from, to time.Time }
-
-// forgets reports whether the state may have forgotten what was done at a time. l.mu is held.
-func (l *ledger) forgets(at time.Time) bool {
-	return slices.ContainsFunc(l.forgotten, func(s span) bool { return !at.Before(s.from) && !at.After(s.to) })
+	forgotten map[string]int               // how often the state forgot what it knew of a page, in a failover
 }
 
 // An ack is an acknowledgement that somebody was told is theirs.
@@ -69,7 +61,7 @@ type ack struct {
 }
 
 func newLedger() *ledger {
-	return &ledger{accounts: map[string]*account{}, firing: map[int]map[string]time.Time{}, delivered: map[string]bool{}, doors: map[int]int{}}
+	return &ledger{accounts: map[string]*account{}, firing: map[int]map[string]time.Time{}, delivered: map[string]bool{}, doors: map[int]int{}, forgotten: map[string]int{}}
 }
 
 // answered notes what a door said; 0 where it said nothing.
@@ -364,7 +356,7 @@ func (p *plant) auditPages(s state, out *audit, fail failing) {
 	}
 	for id, qs := range sent {
 		_, ok := rows[id]
-		if !ok && !slices.ContainsFunc(qs, func(q providertest.Request) bool { return !p.ledger.forgets(q.At) }) {
+		if !ok && p.ledger.forgotten[id] > 0 {
 			out.forgotten += len(qs)
 			continue
 		}
@@ -411,7 +403,7 @@ func (p *plant) auditSends(id string, qs []providertest.Request, out *audit, fai
 			taken++
 		}
 		killed := slices.ContainsFunc(p.kills, func(k time.Time) bool { return !k.Before(q.At) && k.Sub(q.At) < underWay() })
-		if q.Status == 0 || killed || p.ledger.forgets(q.At) {
+		if q.Status == 0 || killed {
 			unknown++
 		}
 	}
@@ -424,8 +416,9 @@ func (p *plant) auditSends(id string, qs []providertest.Request, out *audit, fai
 	if qs[0].Operation != "SendMail" {
 		out.extraSMS += taken - 1
 	}
+	unknown += p.ledger.forgotten[id]
 	if taken-1 > unknown {
-		fail(&out.doubled, "page %s was sent %d times, and only %d of them had an unknown outcome", id, taken, unknown)
+		fail(&out.doubled, "page %s was sent %d times, the last time at %s, and only %d of them had an unknown outcome", id, taken, qs[len(qs)-1].At.Format(time.StampMilli), unknown)
 	}
 }
 
