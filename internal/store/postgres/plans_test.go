@@ -79,7 +79,7 @@ func TestNothingThatIsAskedOftenReadsAWholeTable(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		said := told.take()
-		if len(said) > 40 {
+		if len(said) > 40 || name == "next page" && len(said) > 1 { // that one is asked after every claim
 			t.Errorf("%s: %d statements, want fewer trips", name, len(said))
 		}
 		if len(said) == 0 {

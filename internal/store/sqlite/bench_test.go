@@ -242,3 +242,10 @@ func BenchmarkTouches(b *testing.B) {
 	}
 	perSecond(b, n, cpu, "touches")
 }
+
+// BenchmarkLarge is D8 of the catalogue: a claim takes at most 5 ms, a list 200 ms, with 10,000,000 events behind them. It takes minutes:
+//
+//	go test -run - -bench Large -benchtime 300x -timeout 30m ./internal/store/sqlite
+func BenchmarkLarge(b *testing.B) {
+	storetest.BenchLarge(b, openBench(b), func() error { return nil })
+}
