@@ -20,20 +20,29 @@ import (
 	"tocsin/parts/partstest"
 )
 
-// A road leads one node to the broker. It is held, and brings nothing either way until it carries on, or closed: then what there is
-// ends, and whoever comes is sent away.
+// A severance is how a node is cut off.
+type severance int
+
+const (
+	muted  severance = iota // nothing comes through either way, and all of it when the road is mended
+	closed                  // what there is ends, and whoever comes is sent away
+	parted                  // only what a member says to its group does not come through: it reads and writes on
+	severances
+)
+
+// A road leads one node to the broker.
 type road struct {
-	*link
-	wire   *partstest.Wire
-	broker string
-	nobody string // where no one listens
+	all, group *link // group has what a member says to its group, all has the rest
+	wire       *partstest.Wire
+	broker     string
+	nobody     string // where no one listens
 }
 
 // newRoad stands before the only broker, and returns the address that leads through it. The broker tells everybody who asks where it is:
 // on this road it is where the road begins.
 func newRoad(t *testing.T, broker string) (r *road, through string) {
 	t.Helper()
-	r = &road{link: new(link), broker: broker, nobody: fmt.Sprintf("127.0.0.1:%d", partstest.FreePort(t))}
+	r = &road{all: new(link), group: new(link), broker: broker, nobody: fmt.Sprintf("127.0.0.1:%d", partstest.FreePort(t))}
 	known := make(chan struct{})
 	var there, here []byte
 	wire, through := partstest.NewWire(t, "kafka://"+broker, func(to io.Writer, b []byte, up bool) bool {
@@ -41,7 +50,10 @@ func newRoad(t *testing.T, broker string) (r *road, through string) {
 			<-known
 			b = bytes.ReplaceAll(b, there, here)
 		}
-		return r.pass(to, b, up)
+		if up && ofGroup(b) {
+			return r.group.pass(to, b, up)
+		}
+		return r.all.pass(to, b, up)
 	})
 	r.wire, through = wire, strings.TrimPrefix(through, "kafka://")
 	there, here = onWire(t, broker), onWire(t, through)
@@ -49,8 +61,22 @@ func newRoad(t *testing.T, broker string) (r *road, through string) {
 		t.Fatalf("the broker is at %s, which is longer or shorter than the host of %s", broker, through)
 	}
 	close(known)
-	t.Cleanup(r.carryOn) // before the wire waits for those who are held
+	t.Cleanup(r.all.carryOn) // before the wire waits for those who are held
+	t.Cleanup(r.group.carryOn)
 	return r, through
+}
+
+// ofGroup reports whether a request is a member's to its group: to join, to stay, to leave, or how far it is.
+func ofGroup(b []byte) bool {
+	const offsetCommit, joinGroup, heartbeat, leaveGroup, syncGroup = 8, 11, 12, 13, 14
+	if len(b) < 6 {
+		return false
+	}
+	switch binary.BigEndian.Uint16(b[4:]) { // behind its length
+	case offsetCommit, joinGroup, heartbeat, leaveGroup, syncGroup:
+		return true
+	}
+	return false
 }
 
 // onWire is an address as Kafka's answers have it, whatever their version: the host, and four bytes of its port.
@@ -67,21 +93,25 @@ func onWire(t *testing.T, address string) []byte {
 	return binary.BigEndian.AppendUint32([]byte(host), uint32(port))
 }
 
-// cut ends the way to the broker, until mend.
-func (r *road) cut(hold bool) {
-	if hold {
-		r.hold()
-	} else {
+// cut cuts a node off, until mend.
+func (r *road) cut(how severance) {
+	switch how {
+	case muted:
+		r.all.hold()
+		r.group.hold()
+	case parted:
+		r.group.hold()
+	case closed:
 		r.wire.Lead(r.nobody)
 	}
 }
 
-func (r *road) mend(held bool) {
-	if held {
-		r.carryOn()
-	} else {
+func (r *road) mend(how severance) {
+	if how == closed {
 		r.wire.Lead(r.broker)
 	}
+	r.all.carryOn()
+	r.group.carryOn()
 }
 
 // A balancer sends most of what comes to the nodes that are not cut off.
@@ -106,13 +136,16 @@ func (b *balancer) at(ctx context.Context) string {
 	return url
 }
 
-func (b *balancer) avoid(urls ...string) {
+func (b *balancer) avoid(url string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.away[url] = true
+}
+
+func (b *balancer) forgive() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	clear(b.away)
-	for _, url := range urls {
-		b.away[url] = true
-	}
 }
 
 // owners are the nodes that the partitions are in the hands of, as the rows have it.
@@ -161,10 +194,14 @@ const (
 
 // cutFor is how long the nth cut lasts: one of three is longer than a session.
 func cutFor(r *rand.Rand, n int) time.Duration {
-	if n%3 == 1 {
+	if n%3 == 0 {
 		return cutBeyond + time.Duration(r.Int64N(int64(cutMost-cutBeyond)))
 	}
-	return cutLeast + time.Duration(r.Int64N(int64(cutBrief-cutLeast)))
+	brief := cutBrief
+	if !full() {
+		brief /= 2
+	}
+	return cutLeast + time.Duration(r.Int64N(int64(brief-cutLeast)))
 }
 
 // H1: nodes know of each other by the broker. One of two, or both, are cut off from it, and reach the database and the providers all the
@@ -193,31 +230,35 @@ func TestFleetWhoseNodesAreCutOffFromEachOtherSendsNothingTwice(t *testing.T) {
 	c := f.crowd()
 	c.at, c.patience = b.at, 2*time.Second
 	stop := c.start(seed)
-	moves, held, both, longest := 0, 0, 0, time.Duration(0)
+	moves, both, longest, hows := 0, 0, time.Duration(0), [severances]int{}
 	for n := range cuts {
-		sleepFor(t, 500*time.Millisecond)
-		off := []*plant{f.nodes[n%2]}
-		if n%6 != 1 && r.IntN(4) == 0 { // every sixth cut has a node left that takes over
+		node := r.IntN(len(f.nodes))
+		off, how := f.nodes[node:node+1], severance(r.IntN(int(severances)))
+		switch {
+		case n%6 == 0: // a long one, when the partitions have just been shared out: that is when a member believes longest that it has them
+			how = parted
+		case n%6 == 5: // they are shared out anew afterwards
+			how = closed
+		case r.IntN(4) == 0:
 			off, both = f.nodes, both+1
 		}
-		hold := r.IntN(3) > 0
-		if hold {
-			held++
+		if n%6 > 0 {
+			sleepFor(t, 500*time.Millisecond)
 		}
-		before, urls := w.owners(), []string(nil)
+		hows[how]++
+		before := w.owners()
 		for _, p := range off {
-			urls = append(urls, p.at(t.Context()))
-		}
-		b.avoid(urls...)
-		for _, p := range off {
-			roads[p].cut(hold)
+			if how != parted {
+				b.avoid(p.at(t.Context()))
+			}
+			roads[p].cut(how)
 		}
 		sleepFor(t, cutFor(r, n))
 		during := w.owners()
 		for _, p := range off {
-			roads[p].mend(hold)
+			roads[p].mend(how)
 		}
-		b.avoid()
+		b.forgive()
 		longest = max(longest, f.until("both nodes share the partitions again", 60*time.Second, f.shared))
 		moves += movedBetween(before, during) + movedBetween(during, w.owners())
 	}
@@ -233,8 +274,8 @@ func TestFleetWhoseNodesAreCutOffFromEachOtherSendsNothingTwice(t *testing.T) {
 	if moves == 0 && refused == 0 {
 		t.Error("no partition moved, and no write was refused: nobody was cut off")
 	}
-	t.Logf("%s cuts %d (held %d, closed %d; of both nodes %d) moves of partitions %d refused writes %.0f, shared again at most %s after a cut",
-		f.figures(seed, sum), cuts, held, cuts-held, both, moves, refused, longest.Round(10*time.Millisecond))
+	t.Logf("%s cuts %d (held %d, closed %d, parted from the group %d; of both nodes %d) moves of partitions %d refused writes %.0f, shared again at most %s after a cut",
+		f.figures(seed, sum), cuts, hows[muted], hows[closed], hows[parted], both, moves, refused, longest.Round(10*time.Millisecond))
 }
 
 func movedBetween(before, after [fleetPartitions]string) (n int) {
