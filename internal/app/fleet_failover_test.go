@@ -215,8 +215,8 @@ func TestFleetWhoseDatabaseFailsOverAppliesAgainWhatTheNewOneMissedAndLeavesTheO
 	for n := range failovers {
 		if n > 0 {
 			old, next = next, old
-			next.Follow(old.through)
 			old.carryOn()
+			next.Follow(old.through)
 		}
 		x := &failover{f: f, old: old, new: next}
 		sleepFor(t, 2*time.Second)
