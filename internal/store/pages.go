@@ -469,14 +469,16 @@ func (t *Tx) PagesTo(channel, address string, limit int) ([]tocsin.Page, error) 
 		" FROM page WHERE state = 1 AND channel = $1 AND address = $2 ORDER BY due_at, id LIMIT $3", channel, address, limit)
 }
 
-// nextPageDue finds the first page of each lane of each channel by its place in page_due, in one trip.
+// nextPageDue finds the first page of each lane of each channel by its place in page_due, in one trip. Each is the first of an order, not a
+// minimum: where many fall due that PostgreSQL's statistics do not know of yet, it would read them all for one.
 var nextPageDue = fmt.Sprintf(`WITH RECURSIVE channels (channel) AS (
-		SELECT (SELECT MIN(channel) FROM page WHERE state = 1)
-		UNION ALL SELECT (SELECT MIN(p.channel) FROM page p WHERE p.state = 1 AND p.channel > c.channel) FROM channels c WHERE c.channel IS NOT NULL
+		SELECT (SELECT channel FROM page WHERE state = 1 ORDER BY channel LIMIT 1)
+		UNION ALL SELECT (SELECT p.channel FROM page p WHERE p.state = 1 AND p.channel > c.channel ORDER BY p.channel LIMIT 1) FROM channels c WHERE c.channel IS NOT NULL
 	), lanes (lane) AS (SELECT 0 UNION ALL SELECT lane + 1 FROM lanes WHERE lane < %d)
 	SELECT MIN(at) FROM (
-		SELECT MIN(claimed_to) AS at FROM page WHERE state IN (2, 3)
-		UNION ALL SELECT (SELECT MIN(p.due_at) FROM page p WHERE p.state = 1 AND p.channel = c.channel AND p.lane = l.lane) FROM channels c CROSS JOIN lanes l
+		SELECT (SELECT claimed_to FROM page WHERE state IN (2, 3) ORDER BY claimed_to LIMIT 1) AS at
+		UNION ALL SELECT (SELECT p.due_at FROM page p WHERE p.state = 1 AND p.channel = c.channel AND p.lane = l.lane ORDER BY p.due_at LIMIT 1)
+			FROM channels c CROSS JOIN lanes l
 	) AS next`, Lanes-1)
 
 // NextPageDue returns when the next page is due, or the next claim lapses; the zero time where there is none.
