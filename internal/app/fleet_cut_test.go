@@ -271,8 +271,8 @@ func TestFleetWhoseNodesAreCutOffFromEachOtherSendsNothingTwice(t *testing.T) {
 	if sum.extra > 0 {
 		t.Errorf("%d pages were sent twice, want none: nothing was killed and no provider failed", sum.extra)
 	}
-	if moves == 0 && refused == 0 {
-		t.Error("no partition moved, and no write was refused: nobody was cut off")
+	if moves == 0 || refused == 0 && full() {
+		t.Errorf("%d partitions moved and %.0f writes were refused: nobody was cut off, or always knew of it", moves, refused)
 	}
 	t.Logf("%s cuts %d (held %d, closed %d, parted from the group %d; of both nodes %d) moves of partitions %d refused writes %.0f, shared again at most %s after a cut",
 		f.figures(seed, sum), cuts, hows[muted], hows[closed], hows[parted], both, moves, refused, longest.Round(10*time.Millisecond))
