@@ -249,6 +249,6 @@ func TestFleetWhoseDatabaseFailsOverAppliesAgainWhatTheNewOneMissedAndLeavesTheO
 			t.Errorf("doors answered %v (0: not at all), want 2xx and 503", f.nodes[0].ledger.doors)
 		}
 	}
-	t.Logf("%s failovers %d, missed %d records and %d changes, applied again at most %s after the promotion; forgotten acks %d, messages %d; doors %v",
-		f.figures(seed, sum), failovers, missed, seqs, longest.Round(10*time.Millisecond), forgotten, sum.forgotten, f.nodes[0].ledger.doors)
+	t.Logf("%s failovers %d, missed %d records and %d changes, applied again at most %s after the promotion; forgotten acks %d, messages %d (sms %d); doors %v",
+		f.figures(seed, sum), failovers, missed, seqs, longest.Round(10*time.Millisecond), forgotten, sum.forgotten, sum.forgottenSMS, f.nodes[0].ledger.doors)
 }

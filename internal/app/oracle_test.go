@@ -143,7 +143,7 @@ func (l *ledger) confirmed(page string) {
 type audit struct {
 	accepted, lost, doubled               int
 	acks, taken, extra, extraSMS, unknown int
-	forgotten                             int // messages that went out for pages which the state forgot in a failover
+	forgotten, forgottenSMS               int // messages that went out for pages which the state forgot in a failover
 	fold                                  bool
 }
 
@@ -358,6 +358,9 @@ func (p *plant) auditPages(s state, out *audit, fail failing) {
 		_, ok := rows[id]
 		if !ok && p.ledger.forgotten[id] > 0 {
 			out.forgotten += len(qs)
+			if qs[0].Operation != "SendMail" {
+				out.forgottenSMS += len(qs)
+			}
 			continue
 		}
 		if !ok {
