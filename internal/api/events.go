@@ -175,7 +175,8 @@ func (h *hub) pass(ctx context.Context, at cursor) (more bool, err error) {
 			return err
 		}
 		for _, p := range parts {
-			if moved[p.Partition] == p.Seq {
+			if moved[p.Partition] >= p.Seq {
+				moved[p.Partition] = p.Seq // less: the state has fallen back, and goes on from there
 				continue
 			}
 			changes, err := tx.Changes(p.Partition, moved[p.Partition], hubAtOnce)

@@ -157,3 +157,22 @@ func TestFeedsAreBounded(t *testing.T) {
 		t.Errorf("one feed too many: %d", got.status)
 	}
 }
+
+// D2: a failover has lost changes that were told.
+func TestAfterAFailoverWhatHappensIsToldFromWhereTheStateIs(t *testing.T) {
+	b := newBench(t, nil)
+	b.change(3)
+	h := newHub(b.DB)
+	s := &stream{events: make(chan event, 10)}
+	h.streams[s] = struct{}{}
+	at := cursor{0: 7}
+	_, err := h.pass(t.Context(), at)
+	if err != nil || at[0] != 3 {
+		t.Fatalf("it looks for changes behind %d, %v; want 3: the state ends there", at[0], err)
+	}
+	b.change(1)
+	_, err = h.pass(t.Context(), at)
+	if err != nil || at[0] != 4 || len(s.events) != 1 {
+		t.Errorf("told were %d changes, it looks behind %d, %v; want one and 4", len(s.events), at[0], err)
+	}
+}

@@ -89,8 +89,9 @@ func CursorName(partition int) string { return "feed " + strconv.Itoa(partition)
 type run struct {
 	*Feed
 	partition int
-	at        int64 // published up to this seq
-	kept      int64 // the cursor as it stands in the state
+	at        int64         // published up to this seq; below 0: the cursor in the state says it
+	newest    tocsin.Change // the one at that seq, where this run has published it
+	kept      int64         // the cursor as it stands in the state
 	keptAt    time.Time
 	lag       int64 // this run's part of behind
 }
@@ -150,7 +151,7 @@ func rest(ctx context.Context, wait time.Duration, committed <-chan struct{}) bo
 
 // step publishes one batch. more: there may be another.
 func (r *run) step(ctx context.Context) (more bool, err error) {
-	messages, last, err := r.read(ctx)
+	messages, newest, err := r.read(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -162,8 +163,8 @@ func (r *run) step(ctx context.Context) (more bool, err error) {
 			return false, err
 		}
 		r.published.Add(float64(len(messages)))
-		r.behindBy(r.lag - (last - r.at))
-		r.at = last
+		r.behindBy(r.lag - (newest.Seq - r.at))
+		r.at, r.newest = newest.Seq, newest
 	}
 	if r.at > r.kept && (len(messages) == 0 || time.Since(r.keptAt) >= saveEvery) {
 		err = r.keep(ctx)
@@ -171,19 +172,16 @@ func (r *run) step(ctx context.Context) (more bool, err error) {
 	return len(messages) == r.Batch, err
 }
 
-// read returns the messages of the next changes, and the seq of the last of them.
-func (r *run) read(ctx context.Context) (messages []Message, last int64, err error) {
+// read returns the messages of the next changes, and the last of those.
+func (r *run) read(ctx context.Context) (messages []Message, newest tocsin.Change, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readLimit)
 	defer cancel()
 	err = r.db.View(ctx, func(tx *store.Tx) error {
-		if r.at < 0 {
-			r.at, err = cursor(tx, r.partition)
-			if err != nil {
-				return err
-			}
-			r.kept = r.at
-		}
 		part, err := tx.Part(r.partition)
+		if err != nil {
+			return err
+		}
+		err = r.place(tx, part)
 		if err != nil {
 			return err
 		}
@@ -195,11 +193,47 @@ func (r *run) read(ctx context.Context) (messages []Message, last int64, err err
 		if err != nil || len(changes) == 0 {
 			return err
 		}
-		last = changes[len(changes)-1].Seq
+		newest = changes[len(changes)-1]
 		messages, err = r.encode(tx, changes)
 		return err
 	})
-	return messages, last, err
+	return messages, newest, err
+}
+
+// place finds out where to go on: behind what was published last or, at first and where the state has fallen back, behind its cursor.
+func (r *run) place(tx *store.Tx, part store.Part) error {
+	fell, err := r.fell(tx, part)
+	if err != nil || r.at >= 0 && !fell {
+		return err
+	}
+	if fell {
+		r.Log.Warn("the state has fallen back: changes behind its cursor are published again", "partition", r.partition, "published", r.at, "now", part.Seq)
+	}
+	at, err := cursor(tx, r.partition)
+	if err != nil {
+		return err
+	}
+	r.at, r.newest = min(at, part.Seq), tocsin.Change{}
+	r.kept = r.at
+	return nil
+}
+
+// fell reports whether the state does not know what was published last: a failover has lost it, and other changes may have its number.
+func (r *run) fell(tx *store.Tx, part store.Part) (bool, error) {
+	switch {
+	case r.at < 0:
+		return false, nil
+	case part.Seq < r.at:
+		return true, nil
+	case r.newest.Seq == 0:
+		return false, nil
+	}
+	is, err := tx.Changes(r.partition, r.at-1, 1)
+	if err != nil || len(is) == 0 || is[0].Seq != r.at { // so old that it is not kept any more
+		return false, err
+	}
+	now, was := is[0], r.newest
+	return !now.At.Equal(was.At) || now.Kind != was.Kind || now.Actor != was.Actor || now.Incident != was.Incident || now.Major != was.Major, nil
 }
 
 // encode makes messages of changes. A change whose data cannot be read is told without it: nothing may stand in the way of the others.
@@ -271,11 +305,20 @@ func cursor(tx *store.Tx, partition int) (int64, error) {
 	return n, nil
 }
 
-// keep moves the cursor, never back: a node that does not know yet that another has the partition may be behind it.
+// keep moves the cursor, never back: a node that does not know yet that another has the partition may be behind it. Nor does it move past what
+// the state has.
 func (r *run) keep(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readLimit)
 	defer cancel()
 	err := r.db.Update(ctx, store.Correlation, func(tx *store.Tx) error {
+		part, err := tx.Part(r.partition)
+		if err != nil {
+			return err
+		}
+		fell, err := r.fell(tx, part)
+		if err != nil || fell {
+			return err // the next look finds it
+		}
 		have, err := cursor(tx, r.partition)
 		if err != nil || have >= r.at {
 			return err

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -52,6 +53,11 @@ func update(t *testing.T, db store.DB, fn func(tx *store.Tx) error) {
 
 // happen commits changes of a partition; each is about the incident of its number modulo incidents.
 func happen(t *testing.T, db store.DB, partition, changes, incidents int) {
+	t.Helper()
+	happenAt(t, db, at, partition, changes, incidents)
+}
+
+func happenAt(t *testing.T, db store.DB, at time.Time, partition, changes, incidents int) {
 	t.Helper()
 	update(t, db, func(tx *store.Tx) error {
 		part, err := tx.Lock(partition)
@@ -168,6 +174,76 @@ func TestWhatHappensIsPublishedInOrderAndGoesOnAfterAStop(t *testing.T) {
 	if got := to.seqs(t); !slices.Equal(got, upTo(35)) {
 		t.Errorf("published %v, want 1 to 35, each once: nothing was killed", got)
 	}
+}
+
+// fallen is a state that is another one from some time on.
+type fallen struct {
+	store.DB
+	now atomic.Pointer[store.DB]
+}
+
+func (f *fallen) View(ctx context.Context, fn func(*store.Tx) error) error { return (*f.now.Load()).View(ctx, fn) }
+
+func (f *fallen) Update(ctx context.Context, lane store.Lane, fn func(*store.Tx) error) error {
+	return (*f.now.Load()).Update(ctx, lane, fn)
+}
+
+// D2: a failover has lost changes that were published, and others get their numbers.
+func TestWhatHappensAfterAFailoverIsPublishedThoughItsNumbersWereAnothers(t *testing.T) {
+	for name, more := range map[string]int{"fewer changes than before": 8, "more changes than before": 20} {
+		t.Run(name, func(t *testing.T) {
+			was, is, to := openState(t), openState(t), newLedger()
+			happen(t, was, 0, 20, 3)
+			happen(t, is, 0, 5, 3)
+			update(t, is, func(tx *store.Tx) error { return tx.SetMeta(CursorName(0), "5") })
+			db := &fallen{DB: was}
+			db.now.Store(&was)
+			stop := begin(t, db, to, Options{})
+			until(t, "all that had happened is published", func() bool { return len(to.seqs(t)) == 20 })
+			happenAt(t, is, at.Add(time.Minute), 0, more, 3)
+			db.now.Store(&is)
+			until(t, "what happened after the failover is published", func() bool { return len(to.seqs(t)) >= 20+more })
+			stop()
+			want := upTo(20)
+			for n := range more {
+				want = append(want, int64(6+n))
+			}
+			if got := to.seqs(t); !slices.Equal(got, want) {
+				t.Errorf("published %v, want %v", got, want)
+			}
+			update(t, is, func(tx *store.Tx) error {
+				c, err := cursor(tx, 0)
+				if c != int64(5+more) {
+					t.Errorf("the cursor is %d, want %d", c, 5+more)
+				}
+				return err
+			})
+		})
+	}
+}
+
+func TestAFeedThatEndsAfterAFailoverKeepsNoCursorPastWhatTheStateHas(t *testing.T) {
+	was, is, to := openState(t), openState(t), newLedger()
+	happen(t, was, 0, 20, 3)
+	happen(t, is, 0, 5, 3)
+	f, err := New(was, to, titles(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &run{Feed: f, at: -1, keptAt: time.Now()}
+	_, err = r.step(t.Context())
+	if err != nil || r.at != 20 {
+		t.Fatalf("published up to %d, %v", r.at, err)
+	}
+	f.db = is
+	r.stop(t.Context())
+	update(t, is, func(tx *store.Tx) error {
+		c, err := cursor(tx, 0)
+		if c != 0 {
+			t.Errorf("the cursor is %d, want none: the state ends at 5", c)
+		}
+		return err
+	})
 }
 
 func TestWhatCannotBePublishedIsTriedAgainAndNothingElseWaits(t *testing.T) {
