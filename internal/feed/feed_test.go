@@ -182,7 +182,9 @@ type fallen struct {
 	now atomic.Pointer[store.DB]
 }
 
-func (f *fallen) View(ctx context.Context, fn func(*store.Tx) error) error { return (*f.now.Load()).View(ctx, fn) }
+func (f *fallen) View(ctx context.Context, fn func(*store.Tx) error) error {
+	return (*f.now.Load()).View(ctx, fn)
+}
 
 func (f *fallen) Update(ctx context.Context, lane store.Lane, fn func(*store.Tx) error) error {
 	return (*f.now.Load()).Update(ctx, lane, fn)
