@@ -23,8 +23,8 @@ func (d *Domain) weigh() {
 	}
 }
 
-// weighPending weighs what commands changed, as of the newest of them: so it makes no difference how many records that
-// changed nothing lay between.
+// weighPending weighs what commands changed, as of the newest of them, and lets what has fallen due by them since do so at its own time: so it
+// makes no difference how many records that changed nothing lay between.
 func (d *Domain) weighPending() {
 	if d.pending == 0 {
 		return
@@ -40,7 +40,8 @@ func (d *Domain) weighPending() {
 	now := d.now
 	d.now, d.pending = d.pending, 0
 	d.weigh()
-	d.now = now
+	d.now = 0 // for what was due before all else is settled already
+	d.settle(now)
 }
 
 // tidy forgets a scope of which nothing is left, and sets the timer of any other.

@@ -175,7 +175,7 @@ func TestHoweverLongCommitsTakeTheStateIsWhatJournalAndCommandsSay(t *testing.T)
 		synctest.Test(t, func(t *testing.T) {
 			theirs := rand.New(rand.NewPCG(seed, 1+n)) // of the book, which runs beside
 			m := newMemory()
-			m.add(Record{Rules: compiled(t, manyRules())})
+			m.add(Record{Rules: compiled(t, quickRules())})
 			book := &slow{memory: m, wait: func() time.Duration { return time.Duration(theirs.IntN(40)) * time.Millisecond }, fail: func() error {
 				if theirs.IntN(10) == 0 {
 					return errors.New("down")
@@ -186,21 +186,29 @@ func TestHoweverLongCommitsTakeTheStateIsWhatJournalAndCommandsSay(t *testing.T)
 			ctx, stop := context.WithCancel(t.Context())
 			done := make(chan error)
 			go func() { done <- w.Run(ctx) }()
-			for range 60 {
+			steady := event(t, time.Now(), "steady fires service=web host=h9 region=eu") // while only this repeats, nothing is committed
+			for n := range 80 {
 				time.Sleep(time.Duration(r.IntN(20)) * time.Millisecond)
 				if r.IntN(4) == 0 {
 					m.anyCommand(r)
-					w.Nudge()
+					if r.IntN(2) == 0 { // else it finds out when it commits
+						w.Nudge()
+					}
 					continue
 				}
-				var rec Record
-				for range 1 + r.IntN(4) {
-					word := []string{"fires", "fires", "ends"}[r.IntN(3)]
+				rec := Record{Events: []tocsin.Event{steady}}
+				if n%20 >= 10 {
+					m.add(rec)
+					continue
+				}
+				for range 1 + r.IntN(2) {
+					word := []string{"fires", "fires", "fires", "fires", "ends"}[r.IntN(5)]
 					n := r.IntN(12)
 					rec.Events = append(rec.Events, event(t, time.Now(), fmt.Sprintf("a%d %s service=%s host=h%d region=%s", n, word, []string{"db1", "db2", "web", "mail"}[n%4], n%5, []string{"eu", "us"}[n%2])))
 				}
 				m.add(rec)
 			}
+			w.Nudge()
 			time.Sleep(5 * time.Second)
 			stop()
 			if err := <-done; err != nil {
@@ -214,10 +222,24 @@ func TestHoweverLongCommitsTakeTheStateIsWhatJournalAndCommandsSay(t *testing.T)
 	}
 }
 
-// anyCommand commits a command to one of the incidents that there are, if it takes it.
+// quickRules let majors rest, and hold, for milliseconds.
+func quickRules() RuleSet {
+	rs := manyRules()
+	for n := range rs.Majors {
+		rs.Majors[n].Cooldown = time.Duration(20*(n+1)) * time.Millisecond
+	}
+	rs.Majors[1].Hold = 30 * time.Millisecond
+	return rs
+}
+
+// anyCommand commits a command to one of the incidents or majors that there are, if it takes it.
 func (m *memory) anyCommand(r *rand.Rand) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if majors := sorted(m.rows.majors); len(majors) > 0 && r.IntN(2) == 0 {
+		m.anyDecision(r, m.rows.majors[majors[r.IntN(len(majors))]])
+		return
+	}
 	ids := sorted(m.rows.incidents)
 	if len(ids) == 0 {
 		return
@@ -231,4 +253,22 @@ func (m *memory) anyCommand(r *rand.Rand) {
 	m.rows.incidents[i.ID] = i
 	m.seq++
 	m.rows.commands = append(m.rows.commands, tocsin.Change{Seq: m.seq, AfterOffset: m.rows.offset, At: time.Now(), Actor: "one", Kind: kind, Incident: i.ID})
+}
+
+func (m *memory) anyDecision(r *rand.Rand, x tocsin.Major) {
+	var members []*tocsin.Incident
+	for _, id := range x.Incidents {
+		members = append(members, new(m.rows.incidents[id]))
+	}
+	kind := []string{tocsin.DoConfirm, tocsin.DoReject, tocsin.DoExpire, tocsin.DoResolveMajor}[r.IntN(4)]
+	err := Decide(&x, members, kind, "one", time.Now())
+	if err != nil {
+		return
+	}
+	for _, i := range members {
+		m.rows.incidents[i.ID] = *i
+	}
+	m.rows.majors[x.ID] = x
+	m.seq++
+	m.rows.commands = append(m.rows.commands, tocsin.Change{Seq: m.seq, AfterOffset: m.rows.offset, At: time.Now(), Actor: "one", Kind: kind, Major: x.ID})
 }

@@ -37,6 +37,7 @@ type fold struct {
 	commands []tocsin.Change
 	r        *rand.Rand
 	oneByOne bool
+	newest   time.Time
 	given    int64 // the offset up to which records were handed out
 	next     int64 // the offset that is handed out next
 	end      int64
@@ -434,10 +435,14 @@ func (f *fold) Next(ctx context.Context) ([]correlate.Record, error) {
 // Tick says that it was done: in a journal of the past all ticks stand already.
 func (f *fold) Tick(context.Context) error { return nil }
 
-// turnBack sets the clock to when something happened.
+// turnBack sets the clock to when something happened, or to what happened after it and was applied before: what was paged last must not depend
+// on how long a record had waited.
 func (f *fold) turnBack(to time.Time) {
+	if to.After(f.newest) {
+		f.newest = to
+	}
 	c := f.app.clock
-	c.anchor.Store(to.UnixMicro() - time.Since(c.start).Microseconds())
+	c.anchor.Store(f.newest.UnixMicro() - time.Since(c.start).Microseconds())
 }
 
 // command carries out what somebody commanded, at the time when they did.
