@@ -281,13 +281,19 @@ func (w *told) rest(tx *store.Tx) error {
 			w.Rest[name] = append(w.Rest[name], fmt.Sprint(r))
 		}
 	}
-	lines, err := tx.NewestChanges(1 << 20)
+	parts, err := tx.Parts()
 	if err != nil {
 		return err
 	}
-	for _, c := range lines {
-		if c.Incident == 0 && c.Major == 0 {
-			w.Rest["lines"] = append(w.Rest["lines"], fmt.Sprint(c.At, c.Actor, c.Kind))
+	for _, p := range parts {
+		lines, err := tx.Changes(p.Partition, 0, 1<<20)
+		if err != nil {
+			return err
+		}
+		for _, c := range lines {
+			if c.Incident == 0 && c.Major == 0 {
+				w.Rest["lines"] = append(w.Rest["lines"], fmt.Sprint(c.At, c.Actor, c.Kind))
+			}
 		}
 	}
 	sort.Strings(w.Rest["lines"])

@@ -156,9 +156,3 @@ func (t *Tx) ChangesOfMajor(id int64, limit int) ([]tocsin.Change, error) {
 	return all(t, "changes of a major", scanChange, "SELECT * FROM (SELECT "+changeColumns.list("")+
 		" FROM change WHERE major = $1 AND major > 0 ORDER BY seq DESC LIMIT $2) AS newest ORDER BY seq", id, limit)
 }
-
-// NewestChanges returns the newest limit changes of all partitions, newest first.
-func (t *Tx) NewestChanges(limit int) ([]tocsin.Change, error) {
-	return all(t, "newest changes", scanChange, "SELECT "+changeColumns.list("")+
-		" FROM change ORDER BY at DESC, partition DESC, seq DESC LIMIT $1", limit)
-}

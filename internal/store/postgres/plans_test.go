@@ -115,7 +115,6 @@ func TestNothingThatIsAskedOftenReadsAWholeTable(t *testing.T) {
 	ask("newest pages", func(tx *store.Tx) error { _, err := tx.Pages(store.PageFilter{}); return err })
 	ask("history of an incident", func(tx *store.Tx) error { _, err := tx.ChangesOfIncident(5, 10); return err })
 	ask("feed", func(tx *store.Tx) error { _, err := tx.Changes(0, 900, 100); return err })
-	ask("newest changes", func(tx *store.Tx) error { _, err := tx.NewestChanges(50); return err })
 	for name, f := range map[string]store.AlertFilter{
 		"by service": {Service: "db-77"}, "firing by service": {Status: tocsin.Firing, Service: "db-77"}, "firing by host": {Status: tocsin.Firing, Host: "host-77"}, "firing by name": {Status: tocsin.Firing, Alertname: "ReplicationLag77"},
 		"firing by source": {Status: tocsin.Firing, Source: "prometheus-77"}, "of an incident": {Incident: 77}, "one page": {Limit: 100},

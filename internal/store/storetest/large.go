@@ -261,10 +261,6 @@ func (l *Large) Questions() []Question {
 			got, err := tx.Changes(largeDomain, int64(n)*99_991%(l.lines-1000), 1000)
 			return len(got), err
 		})},
-		{"newest changes", false, view(func(tx *store.Tx, _ int) (int, error) {
-			got, err := tx.NewestChanges(largeAskedLimit)
-			return len(got), err
-		})},
 	}
 }
 

@@ -117,7 +117,6 @@ func history(t *testing.T, open Opener) {
 			"commands":                {func() ([]tocsin.Change, error) { return tx.Commands(0, 0, 0, 10) }, []tocsin.Change{c[1], c[3], c[4]}},
 			"commands from an offset": {func() ([]tocsin.Change, error) { return tx.Commands(0, 4, 0, 10) }, c[3:5]},
 			"commands after a seq":    {func() ([]tocsin.Change, error) { return tx.Commands(0, 4, 4, 10) }, c[4:5]},
-			"newest":                  {func() ([]tocsin.Change, error) { return tx.NewestChanges(3) }, []tocsin.Change{c[4], c[3], c[2]}},
 		} {
 			got, err := tc.got()
 			if err != nil {
