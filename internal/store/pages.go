@@ -190,10 +190,17 @@ const dropPage = `UPDATE page SET state = 8, ended_at = $1, error = $2 WHERE id 
 // have gone out, so look it up at its provider before anything is sent. Tokens are token, or the page's last token plus one where that is greater.
 func (t *Tx) ClaimPages(now time.Time, lease time.Duration, limit map[string]int, token int64) ([]tocsin.Page, error) {
 	now = now.Truncate(time.Microsecond)
+	due, err := t.dueLanes(now)
+	if err != nil {
+		return nil, err
+	}
 	b := pageClaim{now: now, to: now.Add(lease), token: token, drops: maxDrop}
 	for _, channel := range slices.Sorted(maps.Keys(limit)) {
 		left := limit[channel]
-		for lane := -1; lane < Lanes && left > 0; lane++ {
+		for lane := lapsedLane; lane < Lanes && left > 0; lane++ {
+			if !due[channelLane{channel, lane}] {
+				continue
+			}
 			got, err := t.claimLane(&b, channel, lane, left)
 			if err != nil {
 				return nil, err
@@ -232,12 +239,30 @@ type pageClaim struct {
 	claimed []tocsin.Page
 }
 
-// claimLane claims up to left pages of one lane; lane -1 is the lapsed claims of all lanes.
+// lapsedLane stands for the lapsed claims of all lanes: they come first.
+const lapsedLane = -1
+
+type channelLane struct {
+	channel string
+	lane    int
+}
+
+// dueLanes tells in one trip in which lanes something is due, so that only those are asked.
+func (t *Tx) dueLanes(now time.Time) (map[channelLane]bool, error) {
+	found, err := all(t, "lanes with pages due", func(r Row) (channelLane, error) { return channelLane{r.Text(0), int(r.Int(1))}, nil }, selectLanes, micros(now))
+	due := make(map[channelLane]bool, len(found))
+	for _, l := range found {
+		due[l] = true
+	}
+	return due, err
+}
+
+// claimLane claims up to left pages of one lane.
 func (t *Tx) claimLane(b *pageClaim, channel string, lane, left int) (got int, err error) {
 	for got < left && b.drops > 0 {
 		want := left - got
 		query, args := selectDue, []any{channel, lane, micros(b.now), want}
-		if lane < 0 {
+		if lane == lapsedLane {
 			query, args = selectLapsed, []any{channel, micros(b.now), want}
 		}
 		found, err := all(t, "due pages", scanCandidate, query+t.conn.SkipLocked("p"), args...)
@@ -471,15 +496,24 @@ func (t *Tx) PagesTo(channel, address string, limit int) ([]tocsin.Page, error) 
 
 // nextPageDue finds the first page of each lane of each channel by its place in page_due, in one trip. Each is the first of an order, not a
 // minimum: where many fall due that PostgreSQL's statistics do not know of yet, it would read them all for one.
-var nextPageDue = fmt.Sprintf(`WITH RECURSIVE channels (channel) AS (
-		SELECT (SELECT channel FROM page WHERE state = 1 ORDER BY channel LIMIT 1)
-		UNION ALL SELECT (SELECT p.channel FROM page p WHERE p.state = 1 AND p.channel > c.channel ORDER BY p.channel LIMIT 1) FROM channels c WHERE c.channel IS NOT NULL
-	), lanes (lane) AS (SELECT 0 UNION ALL SELECT lane + 1 FROM lanes WHERE lane < %d)
+var nextPageDue = dueChannels + `
 	SELECT MIN(at) FROM (
 		SELECT (SELECT claimed_to FROM page WHERE state IN (2, 3) ORDER BY claimed_to LIMIT 1) AS at
-		UNION ALL SELECT (SELECT p.due_at FROM page p WHERE p.state = 1 AND p.channel = c.channel AND p.lane = l.lane ORDER BY p.due_at LIMIT 1)
-			FROM channels c CROSS JOIN lanes l
-	) AS next`, Lanes-1)
+		UNION ALL SELECT (` + firstDue + `) FROM channels c CROSS JOIN lanes l
+	) AS next`
+
+// selectLanes finds the lanes that have a page due, and the channels that have a lapsed claim.
+var selectLanes = dueChannels + fmt.Sprintf(`
+	SELECT c.channel, l.lane FROM channels c CROSS JOIN lanes l WHERE c.channel IS NOT NULL AND (`+firstDue+`) <= $1
+	UNION ALL SELECT DISTINCT p.channel, %d FROM page p WHERE p.state IN (2, 3) AND p.claimed_to < $1`, lapsedLane)
+
+// dueChannels begins a statement over the channels that have pages waiting, and the lanes.
+var dueChannels = fmt.Sprintf(`WITH RECURSIVE channels (channel) AS (
+		SELECT (SELECT channel FROM page WHERE state = 1 ORDER BY channel LIMIT 1)
+		UNION ALL SELECT (SELECT p.channel FROM page p WHERE p.state = 1 AND p.channel > c.channel ORDER BY p.channel LIMIT 1) FROM channels c WHERE c.channel IS NOT NULL
+	), lanes (lane) AS (SELECT 0 UNION ALL SELECT lane + 1 FROM lanes WHERE lane < %d)`, Lanes-1)
+
+const firstDue = `SELECT p.due_at FROM page p WHERE p.state = 1 AND p.channel = c.channel AND p.lane = l.lane ORDER BY p.due_at LIMIT 1`
 
 // NextPageDue returns when the next page is due, or the next claim lapses; the zero time where there is none.
 func (t *Tx) NextPageDue() (time.Time, error) {
