@@ -251,7 +251,8 @@ func (f *fleet) working() bool {
 func (f *fleet) settle() {
 	f.t.Helper()
 	quiet := 0
-	took := f.until("everything is applied and sent", 90*time.Second, func() bool {
+	const lease = 90 * time.Second // a page whose claim was committed without a word to its node waits for the end of that
+	took := f.until("everything is applied and sent", lease+90*time.Second, func() bool {
 		quiet++
 		if quiet%2 == 0 {
 			return false
