@@ -225,6 +225,7 @@ func TestFleetWhoseDatabaseFailsOverAppliesAgainWhatTheNewOneMissedAndLeavesTheO
 		x.run(t, 2*time.Second)
 		x.returns(t)
 		f.thaw(sleeper, url)
+		sleeper.kills = append(sleeper.kills, time.Now().Add(underWay())) // a request that was being written when it fell asleep arrives now
 		x.goesOn(t)
 		x.untouched(t, "after a node woke that had slept")
 		for range 3 {
