@@ -225,6 +225,11 @@ func (d *Domain) CommitSealed() {
 		return
 	}
 	d.finish(d.sealed)
+	d.unseal()
+}
+
+// unseal lets the sealed layer go, and keeps its room.
+func (d *Domain) unseal() {
 	d.spare = d.sealed.emptied()
 	d.sealed = nil
 }
@@ -275,8 +280,7 @@ func (d *Domain) Rollback() {
 		}
 	}
 	if d.sealed != nil {
-		d.spare = d.sealed.emptied()
-		d.sealed = nil
+		d.unseal()
 	}
 	d.absorbing, d.rebuilding = false, false // a panic may have left them
 	d.endBatch()

@@ -178,7 +178,7 @@ func (w *Worker) Run(ctx context.Context) error {
 			return w.stop(ctx)
 		}
 		w.observe()
-		if err == nil && w.d.pending == 0 && (w.pending >= w.o.FlushEvents || time.Since(w.flushed) >= w.o.FlushEvery) {
+		if err == nil && w.untilFlush() <= 0 {
 			err = w.flush(ctx, false)
 		}
 		switch {
@@ -248,12 +248,20 @@ func (w *Worker) due() time.Time {
 	return due
 }
 
+// untilFlush is how long the touches may wait: at least until what was commanded has been decided upon, by the next record.
+func (w *Worker) untilFlush() time.Duration {
+	switch {
+	case w.d.pending != 0:
+		return w.o.FlushEvery
+	case w.pending >= w.o.FlushEvents:
+		return 0
+	}
+	return time.Until(w.flushed.Add(w.o.FlushEvery))
+}
+
 // wait is how long nothing is to be done.
 func (w *Worker) wait() time.Duration {
-	wait := w.o.FlushEvery
-	if w.d.pending == 0 {
-		wait = time.Until(w.flushed.Add(w.o.FlushEvery))
-	}
+	wait := w.untilFlush()
 	if due := w.due(); !due.IsZero() {
 		wait = min(wait, time.Until(due))
 	}
