@@ -24,7 +24,13 @@ const faultPatience = 30 * time.Second
 // until waits for something that another process brings about.
 func (p *plant) until(what string, is func() bool) {
 	p.t.Helper()
-	deadline := time.After(faultPatience)
+	p.within(faultPatience, what, is)
+}
+
+// within is until with a limit of its own.
+func (p *plant) within(limit time.Duration, what string, is func() bool) {
+	p.t.Helper()
+	deadline := time.After(limit)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for !is() {
@@ -33,7 +39,7 @@ func (p *plant) until(what string, is func() bool) {
 		case err := <-p.exited:
 			p.t.Fatalf("the process ended by itself before %s: %v", what, err)
 		case <-deadline:
-			p.t.Fatalf("after %s still not: %s", faultPatience, what)
+			p.t.Fatalf("after %s still not: %s", limit, what)
 		}
 	}
 }

@@ -170,18 +170,12 @@ func (f *fleet) shared() bool {
 
 // slow lets the providers take their time for some of what they are sent, and do all of it.
 func (p *plant) slow(seed uint64) {
-	var mu sync.Mutex
-	r := rand.New(rand.NewPCG(seed, 8))
-	script := func(int, providertest.Request) providertest.Step {
-		mu.Lock()
-		defer mu.Unlock()
+	p.ail(rand.New(rand.NewPCG(seed, 8)), func(r *rand.Rand) providertest.Step {
 		if r.IntN(100) < 40 {
 			return providertest.Step{Delay: time.Duration(r.IntN(2000)) * time.Millisecond}
 		}
 		return providertest.Step{}
-	}
-	p.twilio.Script(script)
-	p.sendgrid.Script(script)
+	})
 }
 
 // How long a node is cut off. A group gives its partitions to the others after a session of 6 s.

@@ -174,6 +174,18 @@ func (f *fleet) crowd() *crowd {
 	return &crowd{t: f.t, at: f.at, twilio: p.twilio, sendgrid: p.sendgrid, ledger: p.ledger, patience: 12 * time.Second, client: http.DefaultClient}
 }
 
+// lives has the fleet work under load for a while, and end when everything is applied and sent, and all that repeats said is written.
+func (f *fleet) lives(seed uint64, length time.Duration) {
+	f.t.Helper()
+	f.start()
+	f.until("every partition is worked on", 60*time.Second, f.working)
+	stop := f.load(seed)
+	sleepFor(f.t, length)
+	stop()
+	f.settle()
+	f.stop()
+}
+
 // until waits for something; it looks often, and fails after the limit.
 func (f *fleet) until(what string, limit time.Duration, is func() bool) time.Duration {
 	f.t.Helper()

@@ -325,11 +325,7 @@ func sleepFor(t *testing.T, d time.Duration) {
 
 // trouble lets the providers be slow, cut connections after and before they took a message, or not answer at all.
 func (p *plant) trouble(seed uint64) {
-	var mu sync.Mutex
-	r := rand.New(rand.NewPCG(seed, 7))
-	script := func(int, providertest.Request) providertest.Step {
-		mu.Lock()
-		defer mu.Unlock()
+	p.ail(rand.New(rand.NewPCG(seed, 7)), func(r *rand.Rand) providertest.Step {
 		switch n := r.IntN(100); {
 		case n < 30:
 			return providertest.Step{Delay: time.Duration(r.IntN(300)) * time.Millisecond}
@@ -341,6 +337,16 @@ func (p *plant) trouble(seed uint64) {
 			return providertest.Step{Stall: true}
 		}
 		return providertest.Step{}
+	})
+}
+
+// ail lets both providers do with each request what step draws.
+func (p *plant) ail(r *rand.Rand, step func(*rand.Rand) providertest.Step) {
+	var mu sync.Mutex
+	script := func(int, providertest.Request) providertest.Step {
+		mu.Lock()
+		defer mu.Unlock()
+		return step(r)
 	}
 	p.twilio.Script(script)
 	p.sendgrid.Script(script)
@@ -383,20 +389,10 @@ func (p *plant) settle() {
 func (p *plant) whole() {
 	p.t.Helper()
 	url := p.at(p.t.Context())
-	deadline := time.After(time.Minute)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
+	p.within(time.Minute, "the state is loaded", func() bool {
 		ready, err := get(p.t.Context(), url+"/readyz", "")
-		if err == nil && isWhole(ready) {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-deadline:
-			p.t.Fatalf("a minute after the start the state is not loaded: %.200s, %v", ready, err)
-		}
-	}
+		return err == nil && isWhole(ready)
+	})
 }
 
 // isWhole reports whether an answer of /readyz says that nothing is being loaded.

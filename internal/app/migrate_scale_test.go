@@ -73,21 +73,6 @@ func (h *herd) write(path, text string) {
 	}
 }
 
-// until waits for something; it looks often, and fails after the limit.
-func (h *herd) until(what string, limit time.Duration, is func() bool) {
-	h.t.Helper()
-	deadline := time.After(limit)
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for !is() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			h.t.Fatalf("after %s still not: %s", limit, what)
-		}
-	}
-}
-
 func (h *herd) metric(name string) float64 {
 	text, err := get(h.t.Context(), h.p.at(h.t.Context())+"/metrics", "")
 	if err != nil {
@@ -121,8 +106,8 @@ func (h *herd) fire() {
 		})
 	}
 	wg.Wait()
-	h.until("all are applied", time.Minute, func() bool { return h.metric("tocsin_correlate_open_alerts") == float64(h.incidents*h.each) })
-	h.until("the first step was sent", time.Minute, func() bool { return len(h.p.twilio.Taken()) == h.incidents })
+	h.p.within(time.Minute, "all are applied", func() bool { return h.metric("tocsin_correlate_open_alerts") == float64(h.incidents*h.each) })
+	h.p.within(time.Minute, "the first step was sent", func() bool { return len(h.p.twilio.Taken()) == h.incidents })
 	h.report()
 }
 
@@ -205,7 +190,7 @@ func (h *herd) move(partitions int) (took time.Duration) {
 func (h *herd) serve(partitions int) (whole time.Time) {
 	h.t.Helper()
 	h.p.start()
-	h.until("it works on all partitions", time.Minute, func() bool {
+	h.p.within(time.Minute, "it works on all partitions", func() bool {
 		return h.metric("tocsin_correlate_partitions") == float64(partitions) && h.metric("tocsin_correlate_open_alerts") == float64(h.incidents*h.each)
 	})
 	return time.Now()
@@ -225,7 +210,7 @@ func (h *herd) stepped(due map[int64]time.Time, whole time.Time) {
 			last = at
 		}
 	}
-	h.until("every next step was taken, and sent", time.Until(last)+time.Minute, func() bool {
+	h.p.within(time.Until(last)+time.Minute, "every next step was taken, and sent", func() bool {
 		var first time.Time
 		err := db.View(h.t.Context(), func(tx *store.Tx) error {
 			timers, err := tx.DueTimers(last, 1)
