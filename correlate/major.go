@@ -9,17 +9,22 @@ import (
 	"tocsin"
 )
 
-// weigh looks at every marked scope, in the order of their keys, until none is marked.
+// weigh looks at every marked scope until none is marked.
 func (d *Domain) weigh() {
 	for len(d.marked) > 0 {
-		scs := d.marked
-		d.marked = nil
-		slices.SortFunc(scs, func(a, b *scope) int { return a.key.compare(b.key) })
-		for _, sc := range scs {
-			sc.marked = false
-			d.over(sc)
-			d.tidy(sc)
-		}
+		d.weighMarked()
+	}
+}
+
+// weighMarked looks at the scopes that are marked now, in the order of their keys.
+func (d *Domain) weighMarked() {
+	scs := d.marked
+	d.marked = nil
+	slices.SortFunc(scs, func(a, b *scope) int { return a.key.compare(b.key) })
+	for _, sc := range scs {
+		sc.marked = false
+		d.over(sc)
+		d.tidy(sc)
 	}
 }
 
@@ -29,19 +34,27 @@ func (d *Domain) weighPending() {
 	if d.pending == 0 {
 		return
 	}
-	for _, sc := range d.marked {
-		if due := sc.due(d); due != 0 && due <= d.pending {
-			sc.marked = false // its own timer comes first
-			d.saved = append(d.saved, sc)
-			d.arm(sc)
-		}
-	}
-	d.marked = slices.DeleteFunc(d.marked, func(sc *scope) bool { return !sc.marked })
 	now := d.now
 	d.now, d.pending = d.pending, 0
-	d.weigh()
+	for d.leaveDue(); len(d.marked) > 0; d.leaveDue() {
+		d.weighMarked()
+	}
 	d.now = 0 // for what was due before all else is settled already
 	d.settle(now)
+}
+
+// leaveDue leaves the marked scopes that fall due by now to their own timers, which come first.
+func (d *Domain) leaveDue() {
+	d.marked = slices.DeleteFunc(d.marked, func(sc *scope) bool {
+		due := sc.due(d)
+		if due == 0 || due > d.now {
+			return false
+		}
+		sc.marked = false
+		d.saved = append(d.saved, sc)
+		d.arm(sc)
+		return true
+	})
 }
 
 // tidy forgets a scope of which nothing is left, and sets the timer of any other.

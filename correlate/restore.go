@@ -127,7 +127,12 @@ func (d *Domain) Ready() {
 	}
 	d.rebuildScopes()
 	for k, sc := range held {
-		if now := d.scopes[k]; now != nil && now.major == nil {
+		now := d.scopes[k]
+		if now == nil { // a command emptied it, and it was over its limit until that is weighed
+			now, d.scopes[k] = sc, sc
+			d.mark(sc)
+		}
+		if now.major == nil {
 			now.overSince = sc.overSince
 			now.heldOut = sc.overSince+now.rule.Hold.Microseconds() <= d.now
 		}

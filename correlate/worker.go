@@ -248,7 +248,7 @@ func (w *Worker) due() time.Time {
 	return due
 }
 
-// untilFlush is how long the touches may wait: at least until what was commanded has been decided upon, by the next record.
+// untilFlush is how long the touches may wait: at least until the next record has decided upon what was commanded.
 func (w *Worker) untilFlush() time.Duration {
 	switch {
 	case w.d.pending != 0:
@@ -424,17 +424,46 @@ func (w *Worker) take(commands []tocsin.Change) {
 	w.d.Commit()
 }
 
-// flush writes the touches, what repeats changed since the last flush, and the offset read to. Commands that it finds are decided upon by the
-// next record as of their own time, whatever is commanded after this offset: unless it must be now, it waits until that has been.
+// flush writes the touches, what repeats changed since the last flush, and the offset read to. No command may stand before that offset and not
+// be decided upon: whatever is commanded next would stand behind it, and a replay decides between the two. Unless it must be now, it waits until
+// the next record has.
 func (w *Worker) flush(ctx context.Context, now bool) error {
-	err := w.settled(ctx)
-	if err != nil {
-		return err
+	for {
+		err := w.settled(ctx)
+		if err != nil {
+			return err
+		}
+		if w.d.pending != 0 && w.written != w.d.offset {
+			if !now {
+				w.pending = w.o.FlushEvents
+				return nil
+			}
+			err = w.decide(ctx)
+			if err != nil {
+				return err
+			}
+		}
+		done, err := w.touch(ctx)
+		if err != nil || done {
+			return err
+		}
 	}
+}
+
+// decide lets what was commanded have its consequences without a record, as of its own time, and commits them at the offset read to, which the
+// database is not at yet.
+func (w *Worker) decide(ctx context.Context) error {
+	again := Record{Offset: w.d.offset - 1, At: moment(w.d.now), Writer: w.last.writer, Seq: w.last.seq} // it says only that this has been reached
+	_, err := w.some(ctx, []Record{again}, false)
+	return err
+}
+
+// touch writes the touches once, or absorbs the commands that stand before them: then it is not done.
+func (w *Worker) touch(ctx context.Context) (done bool, err error) {
 	w.flushed, w.pending = time.Now(), 0
 	touches := w.d.Touches()
 	if len(touches) == 0 && w.written == w.d.offset {
-		return nil
+		return true, nil
 	}
 	b := Batch{
 		Next: w.d.offset, Seq: w.seq, Rules: w.d.RulesHash(), Writes: Writes{Next: w.d.next, SeenAt: moment(w.d.now)}, Flush: true, Touches: touches,
@@ -443,25 +472,18 @@ func (w *Worker) flush(ctx context.Context, now bool) error {
 	if w.o.Copies != nil {
 		b.Fold = w.o.Copies.Append(nil)
 	}
-	for {
-		seq, commands, err := w.try(ctx, b, true) // no record is to blame for touches
-		w.unsure = err != nil
-		if err != nil {
-			return fmt.Errorf("correlate: partition %d: touches: %w", w.d.partition, err)
-		}
-		if len(commands) == 0 {
-			w.seq, w.written = seq, b.Next
-			break
-		}
-		w.take(commands)
-		b.Seq = w.seq
-		if w.d.pending != 0 && !now {
-			w.pending = w.o.FlushEvents
-			return nil
-		}
+	seq, commands, err := w.try(ctx, b, true) // no record is to blame for touches
+	w.unsure = err != nil
+	if err != nil {
+		return false, fmt.Errorf("correlate: partition %d: touches: %w", w.d.partition, err)
 	}
+	if len(commands) > 0 {
+		w.take(commands)
+		return false, nil
+	}
+	w.seq, w.written = seq, b.Next
 	w.d.FlushTouches()
-	return nil
+	return true, nil
 }
 
 // observe tells others how far this is; what is not committed yet is not told.

@@ -166,7 +166,7 @@ func TestNothingOnTopIsWrittenOnceAnotherHasThePartition(t *testing.T) {
 	})
 }
 
-// Whatever commits do, and whenever people command, each batch is on top of all that came before it.
+// Whatever commits do, whenever people command, and whoever works on the partition: each batch is on top of all that came before it.
 func TestHoweverLongCommitsTakeTheStateIsWhatJournalAndCommandsSay(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -182,18 +182,26 @@ func TestHoweverLongCommitsTakeTheStateIsWhatJournalAndCommandsSay(t *testing.T)
 				}
 				return nil
 			}}
-			w := NewWorker(NewDomain(0, 1), 0, m, book, WorkerOptions{FlushEvents: 1 + r.IntN(30)})
-			ctx, stop := context.WithCancel(t.Context())
-			done := make(chan error)
-			go func() { done <- w.Run(ctx) }()
+			w, stop := m.works(t, NewDomain(0, 1), book, r)
 			steady := event(t, time.Now(), "steady fires service=web host=h9 region=eu") // while only this repeats, nothing is committed
 			for n := range 80 {
 				time.Sleep(time.Duration(r.IntN(20)) * time.Millisecond)
-				if r.IntN(4) == 0 {
+				switch r.IntN(16) {
+				case 0, 1, 2, 3:
 					m.anyCommand(r)
 					if r.IntN(2) == 0 { // else it finds out when it commits
 						w.Nudge()
 					}
+					continue
+				case 4:
+					stop()
+					for range r.IntN(3) {
+						m.anyCommand(r)
+					}
+					w, stop = m.works(t, m.loaded(t, w.d.rules), book, r)
+					continue
+				case 5:
+					m.add(Record{Rules: compiled(t, quickRules())})
 					continue
 				}
 				rec := Record{Events: []tocsin.Event{steady}}
@@ -211,15 +219,32 @@ func TestHoweverLongCommitsTakeTheStateIsWhatJournalAndCommandsSay(t *testing.T)
 			w.Nudge()
 			time.Sleep(5 * time.Second)
 			stop()
-			if err := <-done; err != nil {
-				t.Errorf("the worker ended with %v", err)
-			}
 			x := &world{t: t, d: w.d, rows: m.rows, journal: m.journal}
 			x.same("live and replayed", dump(w.d, false), dump(x.replay(), false))
-			m.rows.rules = w.d.rules
-			x.same("live and restored", dump(w.d, false), dump(x.restore(), false))
+			x.same("live and restored", dump(w.d, false), dump(m.loaded(t, w.d.rules), false))
 		})
 	}
+}
+
+// works lets a worker work on d until stop, which waits for its end.
+func (m *memory) works(t *testing.T, d *Domain, book Book, r *rand.Rand) (w *Worker, stop func()) {
+	m.read = int(d.offset)
+	w = NewWorker(d, m.seq, m, book, WorkerOptions{FlushEvents: 1 + r.IntN(30)})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- w.Run(ctx) }()
+	return w, func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("the worker ended with %v", err)
+		}
+	}
+}
+
+// loaded is what another worker would begin with now.
+func (m *memory) loaded(t *testing.T, rules *Rules) *Domain {
+	m.rows.rules = rules
+	return (&world{t: t, rows: m.rows, journal: m.journal}).restore()
 }
 
 // quickRules let majors rest, and hold, for milliseconds.
