@@ -34,7 +34,7 @@ func TestFleetShowsAnAcknowledgementBySMSAtEveryNode(t *testing.T) {
 	began := time.Now()
 	f.crowd().answer(t.Context(), urls[0], open.Incidents[0].Number, open.Incidents[0].Code, service)
 	answered := time.Since(began)
-	if f.acks() != 1 {
+	if len(f.nodes[0].ledger.acks) != 1 {
 		t.Fatal("the SMS was not answered that the incident is theirs")
 	}
 	select {

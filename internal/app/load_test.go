@@ -385,17 +385,22 @@ func (c *crowd) people(ctx context.Context, r *rand.Rand) {
 	}
 }
 
-// command carries out one command by the API; an acknowledgement that was confirmed goes into the ledger.
+// command carries out one command by the API; it may be refused.
 func (c *crowd) command(ctx context.Context, url string, incident int64, word, by string) {
-	body, asked := fmt.Appendf(nil, `{"by":%q,"note":"said in a test"}`, by), time.Now()
-	status, answer, err := c.post(context.WithoutCancel(ctx), fmt.Sprintf("%s/api/v1/incidents/%d/%s", url, incident, word), robot, body)
-	switch {
-	case err != nil:
-	case status == http.StatusOK && (word == "ack" || word == "take"):
-		c.ledger.acked(incident, by, asked)
-	case status >= 400 && status != http.StatusConflict && status < 500:
+	status, answer, err := c.says(ctx, url, incident, word, by)
+	if err == nil && status >= 400 && status != http.StatusConflict && status < 500 {
 		c.t.Errorf("%s of incident %d answered %d %s", word, incident, status, answer)
 	}
+}
+
+// says is command with its answer; an acknowledgement that was confirmed goes into the ledger.
+func (c *crowd) says(ctx context.Context, url string, incident int64, word, by string) (status int, answer []byte, err error) {
+	body, asked := fmt.Appendf(nil, `{"by":%q,"note":"said in a test"}`, by), time.Now()
+	status, answer, err = c.post(context.WithoutCancel(ctx), fmt.Sprintf("%s/api/v1/incidents/%d/%s", url, incident, word), robot, body)
+	if err == nil && status == http.StatusOK && (word == "ack" || word == "take") {
+		c.ledger.acked(incident, by, asked)
+	}
+	return status, answer, err
 }
 
 // answer acknowledges by a reply to an SMS.
