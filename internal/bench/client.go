@@ -17,13 +17,16 @@ import (
 // goroutines and no maps.
 type client struct {
 	address string
-	head    []byte // request line and headers, without Content-Length
+	method  string
+	headers []string // whole lines
+	head    []byte   // request line and headers, without Content-Length
 	request []byte
 	conn    net.Conn
 	r       *bufio.Reader
-	keep    bool   // keep the answer's body in answer
-	answer  []byte // of the last request
-	size    int64  // bytes of the last answer's body
+	keep    bool          // keep the answer's body in answer
+	answer  []byte        // of the last request
+	size    int64         // bytes of the last answer's body
+	retry   time.Duration // what the last answer's Retry-After says; 0: it has none
 }
 
 // errElsewhere means that a target is not on this machine.
@@ -42,20 +45,29 @@ func loopback(address string) error {
 
 // newClient returns a client of one method and address; headers are whole lines.
 func newClient(method, target string, headers ...string) (*client, error) {
+	c := &client{method: method, headers: headers}
+	return c, c.aim(target)
+}
+
+// aim makes target what the next requests are for. The connection stays where it is on the same server.
+func (c *client) aim(target string) error {
 	u, err := url.Parse(target)
 	if err != nil {
-		return nil, fmt.Errorf("target: %w", err)
+		return fmt.Errorf("target: %w", err)
 	}
 	err = loopback(u.Host)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	c := &client{address: u.Host}
-	c.head = fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: bench\r\nContent-Type: application/json\r\n", method, u.RequestURI(), u.Host)
-	for _, h := range headers {
+	if u.Host != c.address {
+		c.close()
+	}
+	c.address = u.Host
+	c.head = fmt.Appendf(c.head[:0], "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: bench\r\nContent-Type: application/json\r\n", c.method, u.RequestURI(), u.Host)
+	for _, h := range c.headers {
 		c.head = append(append(c.head, h...), "\r\n"...)
 	}
-	return c, nil
+	return nil
 }
 
 func (c *client) close() {
@@ -110,7 +122,7 @@ func (c *client) read() (status int, again bool, err error) {
 		return status, false, err
 	}
 	again = again && !h.closes
-	c.answer, c.size = c.answer[:0], 0
+	c.answer, c.size, c.retry = c.answer[:0], 0, h.retry
 	switch {
 	case h.chunked:
 		return status, again, c.readChunks()
@@ -127,6 +139,7 @@ type head struct {
 	length  int64 // -1: not said
 	chunked bool
 	closes  bool
+	retry   time.Duration // Retry-After in seconds; 0: not said
 }
 
 func readHead(r *bufio.Reader) (head, error) {
@@ -150,6 +163,9 @@ func readHead(r *bufio.Reader) (head, error) {
 			}
 		case bytes.EqualFold(name, []byte("transfer-encoding")):
 			h.chunked = bytes.EqualFold(value, []byte("chunked"))
+		case bytes.EqualFold(name, []byte("retry-after")):
+			seconds, _ := strconv.ParseUint(string(value), 10, 16) // a date is not what we are told
+			h.retry = time.Duration(seconds) * time.Second         //nolint:gosec // 16 bits
 		case bytes.EqualFold(name, []byte("connection")):
 			h.closes = bytes.EqualFold(value, []byte("close"))
 		}

@@ -18,6 +18,7 @@
 // # Layout
 //
 // main.go has the flags and the list of scenarios; one file for each scenario or pair of them (ingest, states, pages, memory,
-// listing, idle, probes). server.go starts and stops what is measured, settings.go writes its configuration, send.go and
+// listing, idle, probes; on Kafka and PostgreSQL: shared, catchup, failover, reports, locked). acks.go acknowledges while a row is
+// locked, aftermath.go says what came of it. ground.go starts Kafka and PostgreSQL and lends them to a run. server.go starts and stops what is measured, settings.go writes its configuration, send.go and
 // client.go are the sender, pager.go the provider, proc.go and quiet.go say who used the machine, figures.go writes the table.
 package main

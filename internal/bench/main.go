@@ -45,6 +45,8 @@ func scenarios() []scenario {
 		{13, "catching up with Kafka", catchUp, true},
 		{14, "two nodes, one of which goes", failOver, true},
 		{15, "connections to a broker", connect, true},
+		{16, "from POST to page while many ask for slow reports", pageBesideReports, true},
+		{17, "what others see of a row that is kept locked", pageBesideLock, true},
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"strings"
 	"sync"
@@ -135,6 +136,21 @@ func (p *pager) got() (paged, again int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.first), p.again
+}
+
+// has reports whether an alert or person has been paged.
+func (p *pager) has(n int64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, ok := p.first[n]
+	return ok
+}
+
+// book returns when the first page of each alert or person came.
+func (p *pager) book() map[int64]time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.first)
 }
 
 // forget empties the book, for the next round.

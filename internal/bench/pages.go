@@ -153,7 +153,6 @@ const pagesWait = time.Minute
 
 // volleyOf starts t, sends it l, waits for the pages, and stops it.
 func volleyOf(ctx context.Context, h home, t *server, l load, p *pager) (v volley, err error) {
-	p.forget()
 	err = t.startAt(ctx, h)
 	if err != nil {
 		return v, err
@@ -163,6 +162,12 @@ func volleyOf(ctx context.Context, h home, t *server, l load, p *pager) (v volle
 	if err != nil {
 		return v, err
 	}
+	return t.fire(ctx, l, p)
+}
+
+// fire sends l to a server that runs, and waits for the pages.
+func (s *server) fire(ctx context.Context, l load, p *pager) (v volley, err error) {
+	p.forget()
 	sent := make([]time.Time, l.count)
 	var mu sync.Mutex
 	l.alerts = prometheus("pages", 0)
@@ -172,23 +177,23 @@ func volleyOf(ctx context.Context, h home, t *server, l load, p *pager) (v volle
 		defer mu.Unlock()
 		sent[n] = at
 	}
-	err = forgetPeak(t.pid())
+	err = forgetPeak(s.pid())
 	if err != nil {
 		return v, err
 	}
-	v.idle, _ = memoryOf(t.pid())
-	before, began := t.used(), time.Now()
-	o, err := t.send(ctx, l)
+	v.idle, _ = memoryOf(s.pid())
+	before, began := s.used(), time.Now()
+	o, err := s.send(ctx, l)
 	if err != nil {
 		return v, err
 	}
-	err = t.await(ctx, pagesWait, func() bool { paged, _ := p.got(); return paged >= int(o.accepted) })
+	err = s.await(ctx, pagesWait, func() bool { paged, _ := p.got(); return paged >= int(o.accepted) })
 	if err != nil {
 		paged, _ := p.got()
 		return v, fmt.Errorf("%d of %d were paged: %w", paged, o.accepted, err)
 	}
-	v.share = before.until(t.used())
-	_, v.peak = memoryOf(t.pid())
+	v.share = before.until(s.used())
+	_, v.peak = memoryOf(s.pid())
 	v.sent, v.requests = int(o.accepted), p.requests.Load()
 	p.mu.Lock()
 	defer p.mu.Unlock()

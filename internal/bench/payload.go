@@ -13,6 +13,7 @@ type stream struct {
 	teams    bool   // alert n belongs to team t<n>
 	names    int64  // different alertnames; 0: one
 	clusters int64  // each 64 alerts in turn are of one of so many clusters; 0: all of one
+	mixed    bool   // each alert in turn is of another cluster
 	resolved bool
 	starts   string // RFC 3339
 	key      string // PagerDuty's routing key
@@ -50,6 +51,9 @@ func (s *stream) group(n int64) int64 {
 func (s *stream) cluster(n int64) int64 {
 	if s.clusters <= 0 {
 		return 1
+	}
+	if s.mixed {
+		return n % s.clusters
 	}
 	return n / 64 % s.clusters
 }

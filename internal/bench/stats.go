@@ -61,6 +61,9 @@ func number(v float64) string {
 	return fmt.Sprintf("%.2f", v)
 }
 
+// count writes a whole number with commas between thousands.
+func count(n int) string { return commas(strconv.Itoa(n)) }
+
 func commas(digits string) string {
 	var b strings.Builder
 	for i, d := range digits {
