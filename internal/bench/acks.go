@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -59,7 +58,7 @@ func newAcker(s *server, at place, known map[int64]place) *acker {
 func (a *acker) learn(known map[int64]place) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, n := range slices.SortedFunc(maps.Keys(known), cmp.Compare[int64]) {
+	for _, n := range slices.Sorted(maps.Keys(known)) {
 		if !a.seen[n] && known[n].partition != a.part {
 			a.seen[n] = true
 			a.fresh = append(a.fresh, ackable{n, known[n].incident})
