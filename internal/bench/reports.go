@@ -14,8 +14,8 @@ import (
 const askers = 100
 
 const (
-	reportTime = 30 * time.Second // bounds one report
-	askAgain   = time.Second      // the longest that a client waits which was told to come back later
+	reportTime = time.Minute // bounds one report
+	askAgain   = time.Second // the longest that a client waits which was told to come back later
 )
 
 // A survey is what became of the reports that clients asked for.
