@@ -38,8 +38,9 @@ type Book interface {
 	// the ID of the first that is still needed, which is Message.ID. gone says why the others are not, as Compose would; where
 	// nobody needs any, Message.ID is "". A single one left gets the text that Compose writes.
 	Fold(ctx context.Context, pages []tocsin.Page) (m Message, gone map[string]error, err error)
-	// Save records fates in one commit. A fate with another Token than the row's is skipped, and no fate lowers a state.
-	Save(ctx context.Context, fates []Fate) error
+	// Save records fates. A fate with another Token than the row's is skipped, and no fate lowers a state. left are the places of those
+	// whose rows somebody else keeps locked: nothing is recorded of them, and they are to be tried again. After an error all are.
+	Save(ctx context.Context, fates []Fate) (left []int, err error)
 	// ClaimMore takes, as Claim does, up to limit more pages that p's person is due by p's channel to p's address until the given
 	// time: after an outage one message says all that still matters. No majors, and notices only where p is one.
 	ClaimMore(ctx context.Context, p tocsin.Page, until time.Time, lease time.Duration, limit int) ([]tocsin.Page, error)

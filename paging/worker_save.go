@@ -2,6 +2,7 @@ package paging
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"tocsin"
@@ -10,6 +11,7 @@ import (
 const (
 	gather   = 2 * time.Millisecond // how long the first fate waits for others
 	maxBatch = 256
+	maxLate  = 1024
 	flush    = 5 * time.Second // for the last fates, once everything else has ended
 )
 
@@ -51,23 +53,71 @@ func (w *Worker) saved(ctx context.Context, f Fate) error {
 }
 
 // save writes fates in batches until w.finish is closed and nothing is left. A batch that cannot be written is tried again
-// until it can: nothing that was sent may be forgotten while this process lives.
+// until it can: nothing that was sent may be forgotten while this process lives. What somebody keeps locked waits by itself.
 func (w *Worker) save(ctx context.Context) {
 	defer close(w.done)
+	var late []saving
+	var pause backoff
+	var again <-chan time.Time
 	for {
-		var batch []saving
+		fates := w.fates
+		if len(late) >= maxLate {
+			fates = nil // they wait there, and slow down what sends
+		}
+		if again == nil && len(late) > 0 {
+			again = time.After(pause.next())
+		}
+		select {
+		case s := <-fates:
+			late = append(late, w.commit(ctx, w.gather(s))...)
+		case <-again:
+			again = nil
+			before := len(late)
+			late = w.retry(ctx, late)
+			if len(late) < before {
+				pause.reset()
+			}
+		case <-w.finish:
+			w.saveRest(ctx, late)
+			return
+		}
+	}
+}
+
+// retry writes what was locked, and returns what still is.
+func (w *Worker) retry(ctx context.Context, late []saving) (left []saving) {
+	for batch := range slices.Chunk(late, maxBatch) {
+		left = append(left, w.commit(ctx, batch)...)
+	}
+	return left
+}
+
+// saveRest writes what there is at the end, what is locked for a while longer: then the claims lapse, and are looked up.
+func (w *Worker) saveRest(ctx context.Context, late []saving) {
+	for more := true; more; {
 		select {
 		case s := <-w.fates:
-			batch = w.gather(s)
-		case <-w.finish:
-			select {
-			case s := <-w.fates:
-				batch = w.gather(s)
-			default:
-				return
-			}
+			late = append(late, w.commit(ctx, w.gather(s))...)
+		default:
+			more = false
 		}
-		w.commit(ctx, batch)
+	}
+	gaveUp := time.After(flush)
+	for pause := (backoff{}); len(late) > 0; {
+		late = w.retry(ctx, late)
+		select {
+		case <-time.After(pause.next()):
+		case <-gaveUp:
+			w.lose(late, ErrStopped)
+			return
+		}
+	}
+}
+
+func (w *Worker) lose(batch []saving, err error) {
+	for _, s := range batch {
+		w.obs.lost(s.fate)
+		s.answer(err)
 	}
 }
 
@@ -86,7 +136,8 @@ func (w *Worker) gather(first saving) []saving {
 	return batch
 }
 
-func (w *Worker) commit(ctx context.Context, batch []saving) {
+// commit writes batch, and returns what of it is locked.
+func (w *Worker) commit(ctx context.Context, batch []saving) (late []saving) {
 	fates := make([]Fate, len(batch))
 	for i, s := range batch {
 		fates[i] = s.fate
@@ -94,9 +145,11 @@ func (w *Worker) commit(ctx context.Context, batch []saving) {
 	ctx = context.WithoutCancel(ctx)
 	pause := backoff{}
 	var gaveUp <-chan time.Time
+	var left []int
 	for {
+		var err error
 		sctx, cancel := context.WithTimeout(ctx, flush)
-		err := w.book.Save(sctx, fates)
+		left, err = w.book.Save(sctx, fates)
 		cancel()
 		if err == nil {
 			break
@@ -112,20 +165,22 @@ func (w *Worker) commit(ctx context.Context, batch []saving) {
 		case <-finish: // the last chance: a while longer, then their claims lapse and they are looked up
 			gaveUp = time.After(flush)
 		case <-gaveUp:
-			for _, s := range batch {
-				w.obs.lost(s.fate)
-				s.answer(err)
-			}
-			return
+			w.lose(batch, err)
+			return nil
 		}
 		again.Stop()
 	}
-	for _, s := range batch {
+	for i, s := range batch {
+		if slices.Contains(left, i) {
+			late = append(late, s)
+			continue
+		}
 		s.answer(nil)
 		if s.fate.Page.State == tocsin.PageDue {
 			signal(w.due)
 		}
 	}
+	return late
 }
 
 func (s saving) answer(err error) {

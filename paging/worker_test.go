@@ -26,7 +26,8 @@ type book struct {
 	stale  map[int64]bool // incidents that nobody needs pages of
 	saves  int
 	broken error
-	slow   time.Duration // of Compose
+	locked map[string]bool // pages whose rows somebody else keeps
+	slow   time.Duration   // of Compose
 }
 
 func newBook(pages ...tocsin.Page) *book {
@@ -161,15 +162,19 @@ func (b *book) Unconfirmed(_ context.Context, providers []string, before time.Ti
 	return out, nil
 }
 
-func (b *book) Save(_ context.Context, fates []paging.Fate) error {
+func (b *book) Save(_ context.Context, fates []paging.Fate) (left []int, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.broken != nil {
-		return b.broken
+		return nil, b.broken
 	}
 	b.saves++
 	var all []paging.Fate
-	for _, f := range fates {
+	for i, f := range fates {
+		if b.locked[f.Page.ID] {
+			left = append(left, i)
+			continue
+		}
 		all = append(all, f)
 		for _, p := range f.With {
 			all = append(all, paging.Fate{Page: p})
@@ -208,7 +213,7 @@ func (b *book) Save(_ context.Context, fates []paging.Fate) error {
 		row.State = state
 		row.EndedAt = cmpTime(ended, row.EndedAt)
 	}
-	return nil
+	return left, nil
 }
 
 func cmpTime(a, b time.Time) time.Time {
@@ -985,6 +990,60 @@ func TestABrokenBookLosesNoFate(t *testing.T) {
 			if state != "sent" || g.count(id) != 1 {
 				t.Errorf("page %s is %s, sent %d times", id, state, g.count(id))
 			}
+		}
+	})
+}
+
+func TestAPageWhoseRowIsLockedHoldsUpNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBook(pages(20, nil)...)
+		g := &gateway{name: "a", delay: 10 * time.Millisecond}
+		b.locked = map[string]bool{"p00003": true, "p00004": true}
+		start(t, b, sms(via("a", g)), paging.Options{})
+		time.Sleep(time.Second)
+		for id, state := range b.states() {
+			if want := map[bool]string{true: "claimed", false: "sent"}[b.locked[id]]; state != want || g.count(id) != 1 {
+				t.Errorf("page %s is %s, sent %d times, want it %s after a second, sent once", id, state, g.count(id), want)
+			}
+		}
+		b.mu.Lock()
+		b.locked = nil
+		b.mu.Unlock()
+		time.Sleep(10 * time.Second)
+		for id, state := range b.states() {
+			if state != "sent" || g.count(id) != 1 {
+				t.Errorf("page %s is %s, sent %d times, want it sent once its row is free", id, state, g.count(id))
+			}
+		}
+	})
+}
+
+func TestAWorkerEndsWhileARowIsLocked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBook(pages(2, nil)...)
+		b.locked = map[string]bool{"p00000": true}
+		w, err := paging.NewWorker(b, sms(via("a", &gateway{name: "a"})), paging.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- w.Run(ctx) }()
+		time.Sleep(time.Second)
+		reported := make(chan error, 1)
+		go func() {
+			reported <- w.Report(t.Context(), paging.Report{PageID: "p00000", State: tocsin.PageDelivered})
+		}()
+		time.Sleep(time.Second)
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run = %v", err)
+		}
+		if err := <-reported; err == nil {
+			t.Error("a report of the locked page is answered as if it were durable")
+		}
+		if got := b.states(); got["p00001"] != "sent" {
+			t.Errorf("the other page is %s, want it sent", got["p00001"])
 		}
 	})
 }

@@ -96,7 +96,7 @@ func open(ctx context.Context, c *config.Config, path string, log *slog.Logger) 
 		return nil, err
 	}
 	a.setup.Store(s)
-	a.pager, err = paging.NewWorker(&pagebook{a.office}, s.channels, paging.Options{Registry: a.registry, Log: log, Lease: lease, Grace: grace})
+	a.pager, err = paging.NewWorker(&pagebook{office: a.office}, s.channels, paging.Options{Registry: a.registry, Log: log, Lease: lease, Grace: grace})
 	if err != nil {
 		return nil, err
 	}

@@ -97,7 +97,7 @@ func (a *App) staff(ctx context.Context, c *config.Config) error {
 	}
 	a.setup.Store(s)
 	// It never runs, and has room for nothing: no page is claimed.
-	a.pager, err = paging.NewWorker(&pagebook{a.office}, map[string][]paging.Provider{"none": {{Name: "none", Sender: mute{}}}}, paging.Options{Log: a.log})
+	a.pager, err = paging.NewWorker(&pagebook{office: a.office}, map[string][]paging.Provider{"none": {{Name: "none", Sender: mute{}}}}, paging.Options{Log: a.log})
 	a.office.pager = a.pager
 	return err
 }

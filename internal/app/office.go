@@ -3,8 +3,10 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,6 +30,7 @@ type office struct {
 	log      *slog.Logger
 	secret   []byte    // signs links
 	receipts *receipts // of providers
+	turns    turns
 
 	contacts atomic.Pointer[contacts] // a copy; nil: not read yet
 }
@@ -48,8 +51,13 @@ func (o *office) turn(tx *store.Tx, partition int) (*turn, error) {
 
 // do runs one decision as a turn of its own: all of it is committed, or nothing.
 func (o *office) do(ctx context.Context, lane store.Lane, partition int, decide func(t *turn) error) error {
+	done, err := o.turns.wait(ctx, lane, partition)
+	if err != nil {
+		return err
+	}
+	defer done()
 	var t *turn
-	err := o.db.Update(ctx, lane, func(tx *store.Tx) error {
+	err = o.db.Update(ctx, lane, func(tx *store.Tx) error {
 		if t != nil {
 			t.release(o.pager) // the engine tries again
 		}
@@ -79,6 +87,53 @@ func (o *office) do(ctx context.Context, lane store.Lane, partition int, decide 
 		}
 	}
 	return nil
+}
+
+// turns lets one turn of a partition begin after the other, by lane: all wait for its row anyway, and one connection is enough for that. Who
+// decides something in another partition finds one free.
+type turns struct {
+	mu   sync.Mutex
+	busy map[turnOf]chan struct{}
+}
+
+type turnOf struct {
+	lane      store.Lane
+	partition int
+}
+
+// How long a turn waits for those before it: behind one of the pager, others wait.
+const (
+	turnWait = 5 * time.Second
+	pageWait = time.Second
+)
+
+// wait waits until the partition's turn is the caller's, which ends it by done.
+func (q *turns) wait(ctx context.Context, lane store.Lane, partition int) (done func(), err error) {
+	of := turnOf{lane, partition}
+	q.mu.Lock()
+	if q.busy == nil {
+		q.busy = map[turnOf]chan struct{}{}
+	}
+	busy := q.busy[of]
+	if busy == nil {
+		busy = make(chan struct{}, 1)
+		q.busy[of] = busy
+	}
+	q.mu.Unlock()
+	limit := turnWait
+	if lane == store.Paging {
+		limit = pageWait
+	}
+	late := time.NewTimer(limit)
+	defer late.Stop()
+	select {
+	case busy <- struct{}{}:
+		return func() { <-busy }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for other decisions in partition %d: %w", partition, ctx.Err())
+	case <-late.C:
+		return nil, fmt.Errorf("%w: %w: other decisions in partition %d have not come to an end within %s", store.ErrUnavailable, store.ErrLocked, partition, limit)
+	}
 }
 
 // newID returns an id for a page: it rises with time, and nobody can guess the next one.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,8 @@ import (
 // pagebook is the store as the pager sees it.
 type pagebook struct {
 	*office
+
+	resting map[int]time.Time // partitions that somebody kept locked when their timers were due, and until when they are left alone
 }
 
 // Claim takes due pages.
@@ -124,34 +127,63 @@ func incidentLines(tx *store.Tx, m tocsin.Major) ([]string, error) {
 	return lines, nil
 }
 
-// Save records what became of pages. What failed is a turn of its own: somebody's next way is due then.
-func (b *pagebook) Save(ctx context.Context, fates []paging.Fate) error {
-	var failed map[int][]paging.Fate
-	err := b.db.Update(ctx, store.Paging, func(tx *store.Tx) error {
-		failed = map[int][]paging.Fate{}
-		var pages []tocsin.Page
-		for _, f := range fates {
-			found := append([]tocsin.Page{f.Page}, f.With...)
+// Save records what became of pages. What failed is a turn of its own: somebody's next way is due then. left are those whose rows, or whose
+// partition, somebody else keeps locked.
+func (b *pagebook) Save(ctx context.Context, fates []paging.Fate) (left []int, err error) {
+	var failed map[int][]int
+	err = b.db.Update(ctx, store.Paging, func(tx *store.Tx) error {
+		rows := make([][]tocsin.Page, len(fates))
+		var ids []string
+		for i, f := range fates {
+			rows[i] = append([]tocsin.Page{f.Page}, f.With...)
 			if f.Reported {
 				var err error
-				found, err = reported(tx, f)
+				rows[i], err = reported(tx, f)
 				if err != nil {
 					return err
 				}
 			}
-			if f.Page.State != tocsin.PageFailed {
-				pages = append(pages, found...)
-			} else if len(found) > 0 {
-				failed[found[0].Partition] = append(failed[found[0].Partition], f)
+			for n := range rows[i] {
+				ids = append(ids, rows[i][n].ID)
 			}
 		}
-		_, err := tx.SavePages(pages)
+		locked, err := tx.LockedPages(ids)
+		if err != nil {
+			return err
+		}
+		left, failed = nil, map[int][]int{}
+		var pages []tocsin.Page
+		for i, f := range fates {
+			switch {
+			case slices.ContainsFunc(rows[i], func(p tocsin.Page) bool { return locked[p.ID] }):
+				left = append(left, i)
+			case f.Page.State != tocsin.PageFailed:
+				pages = append(pages, rows[i]...)
+			case len(rows[i]) > 0:
+				partition := rows[i][0].Partition
+				failed[partition] = append(failed[partition], i)
+			}
+		}
+		_, err = tx.SavePages(pages)
 		return err
 	})
-	if err == nil && len(failed) > 0 {
-		err = b.fail(ctx, failed)
+	if err != nil {
+		return nil, err
 	}
-	return err
+	for partition, of := range failed {
+		some := make([]paging.Fate, len(of))
+		for n, i := range of {
+			some[n] = fates[i]
+		}
+		err = b.fail(ctx, map[int][]paging.Fate{partition: some})
+		if errors.Is(err, store.ErrLocked) {
+			left, err = append(left, of...), nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return left, nil
 }
 
 // reported finds the pages that a provider's report is about, and raises their states; those that it says nothing new of are left out.
@@ -201,21 +233,28 @@ func (b *pagebook) NextDue(ctx context.Context) (due time.Time, err error) {
 // timersAtOnce bounds how many timers one round fires.
 const timersAtOnce = 200
 
-// FireTimers fires what is due, each in a turn of its own.
+// lockRest is for how long the timers of a partition are left alone that somebody kept locked: meanwhile nobody waits for it.
+const lockRest = 2 * time.Second
+
+// FireTimers fires what is due, each in a turn of its own. It is not for several at once.
 func (b *pagebook) FireTimers(ctx context.Context) (fired int, next time.Time, err error) {
+	resting, until := b.rest()
 	var due []store.Timer
 	err = b.db.View(ctx, func(tx *store.Tx) error {
-		due, err = tx.DueTimers(b.clock.Now(), timersAtOnce)
+		due, err = tx.DueTimers(b.clock.Now(), timersAtOnce, resting...)
 		if err != nil || len(due) > 0 {
 			return err
 		}
-		next, err = tx.NextTimerDue()
+		next, err = tx.NextTimerDue(resting...)
 		return err
 	})
 	if err != nil {
 		return 0, time.Time{}, err
 	}
 	for _, m := range due {
+		if _, rests := b.resting[m.Partition]; rests {
+			continue
+		}
 		err = b.do(ctx, store.Paging, m.Partition, func(t *turn) error {
 			there, err := t.tx.DeleteTimer(m.ID)
 			if err != nil || !there {
@@ -223,12 +262,39 @@ func (b *pagebook) FireTimers(ctx context.Context) (fired int, next time.Time, e
 			}
 			return t.fire(m)
 		})
-		if err != nil {
+		switch {
+		case errors.Is(err, store.ErrLocked):
+			b.log.Warn("timers of a partition wait: somebody keeps it locked", "partition", m.Partition, "timer", m.Kind, "incident", m.Incident, "major", m.Major, "error", err)
+			b.resting[m.Partition] = time.Now().Add(lockRest)
+			until = b.resting[m.Partition]
+		case err != nil:
 			return fired, time.Time{}, fmt.Errorf("timer %s of incident %d, major %d: %w", m.Kind, m.Incident, m.Major, err)
+		default:
+			fired++
 		}
-		fired++
+	}
+	if !until.IsZero() && (next.IsZero() || until.Before(next)) {
+		next = until
 	}
 	return fired, next, nil
+}
+
+// rest returns which partitions are left alone, and until when the first of them is.
+func (b *pagebook) rest() (partitions []int, until time.Time) {
+	if b.resting == nil {
+		b.resting = map[int]time.Time{}
+	}
+	for p, at := range b.resting {
+		if !time.Now().Before(at) {
+			delete(b.resting, p)
+			continue
+		}
+		partitions = append(partitions, p)
+		if until.IsZero() || at.Before(until) {
+			until = at
+		}
+	}
+	return partitions, until
 }
 
 // fire does what one timer is for, if it is still wanted.

@@ -411,7 +411,7 @@ func (o *office) Key(ctx context.Context, _ string, k paging.KeyPress) (say stri
 	meant, ok := paging.VerbFor(meant, x)
 	switch {
 	case !ok: // also the keys to repeat: the choices are spoken again
-		m, err := (&pagebook{o}).Compose(ctx, p)
+		m, err := (&pagebook{office: o}).Compose(ctx, p)
 		if errors.Is(err, paging.ErrStale) {
 			return "Nobody needs this page any more. Goodbye.", false, nil
 		}
@@ -428,7 +428,7 @@ func (o *office) keyForAll(ctx context.Context, p tocsin.Page, person tocsin.Per
 	var open []paging.Open
 	var pages []tocsin.Page
 	var m paging.Message
-	b := &pagebook{o}
+	b := &pagebook{office: o}
 	err = o.db.View(ctx, func(tx *store.Tx) error {
 		pages, err = folded(tx, p)
 		if err != nil {

@@ -129,8 +129,13 @@ func (w *where) add(term string, args ...any) {
 	w.terms = append(w.terms, term)
 }
 
-// in adds the condition that column is one of values; none of them means any.
-func (w *where) in(column string, values []int64) {
+// among adds the condition that column is one of values; none of them means any.
+func among[T any](w *where, column string, values []T) { listed(w, column+" IN", values) }
+
+// besides adds the condition that column is none of values.
+func besides[T any](w *where, column string, values []T) { listed(w, column+" NOT IN", values) }
+
+func listed[T any](w *where, term string, values []T) {
 	if len(values) == 0 {
 		return
 	}
@@ -138,7 +143,7 @@ func (w *where) in(column string, values []int64) {
 	for i, v := range values {
 		args[i] = v
 	}
-	w.add(column+" IN (?"+strings.Repeat(", ?", len(values)-1)+")", args...)
+	w.add(term+" (?"+strings.Repeat(", ?", len(values)-1)+")", args...)
 }
 
 // String returns the clause, with the word WHERE.

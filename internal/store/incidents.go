@@ -53,7 +53,7 @@ func (t *Tx) Incident(id int64) (tocsin.Incident, error) {
 // Incidents returns the incidents that f chooses, newest first.
 func (t *Tx) Incidents(f IncidentFilter) ([]tocsin.Incident, error) {
 	w := &where{}
-	w.in("state", numbers(f.States))
+	among(w, "state", numbers(f.States))
 	if f.Service != "" {
 		w.add("service = ? AND service <> ''", tocsin.Handle(f.Service))
 	}

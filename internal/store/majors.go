@@ -77,7 +77,7 @@ type MajorFilter struct {
 // Majors returns the majors that f chooses, newest first.
 func (t *Tx) Majors(f MajorFilter) ([]tocsin.Major, error) {
 	w := &where{}
-	w.in("state", numbers(f.States))
+	among(w, "state", numbers(f.States))
 	if f.Before != 0 {
 		w.add("id < ?", f.Before)
 	}

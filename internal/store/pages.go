@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"tocsin"
@@ -97,7 +96,7 @@ func (t *Tx) Pages(f PageFilter) ([]tocsin.Page, error) {
 	if f.Person != "" {
 		w.add("person = ?", f.Person)
 	}
-	w.in("state", numbers(f.States))
+	among(w, "state", numbers(f.States))
 	if !f.BeforeDue.IsZero() {
 		due := micros(f.BeforeDue)
 		w.add("due_at <= ? AND (due_at < ? OR id > ?)", due, due, f.BeforeID)
@@ -399,6 +398,35 @@ func (t *Tx) SavePages(pages []tocsin.Page) ([]PageSave, error) {
 	return fates, nil
 }
 
+// LockedPages returns those of the pages with these ids whose rows another transaction keeps locked; the others' are locked for the rest of
+// this one, where the engine locks rows.
+func (t *Tx) LockedPages(ids []string) (locked map[string]bool, err error) {
+	skip := t.conn.SkipLocked("p")
+	if skip == "" || len(ids) == 0 {
+		return nil, nil
+	}
+	w := &where{}
+	among(w, "p.id", ids)
+	query := fmt.Sprintf("SELECT p.id FROM page p%s ORDER BY p.id", w)
+	scan := func(r Row) (string, error) { return r.Text(0), nil }
+	free, err := all(t, "pages that are not locked", scan, query+skip, w.args...)
+	if err != nil || len(free) == len(ids) {
+		return nil, err
+	}
+	there, err := all(t, "pages", scan, query, w.args...)
+	if err != nil {
+		return nil, err
+	}
+	locked = map[string]bool{}
+	for _, id := range there {
+		locked[id] = true
+	}
+	for _, id := range free {
+		delete(locked, id)
+	}
+	return locked, nil
+}
+
 // saveEnded saves what may be saved of a page that is not under way in the database.
 func (t *Tx) saveEnded(p *tocsin.Page, tried string) (PageSave, error) {
 	what := "save page " + p.ID
@@ -479,11 +507,7 @@ func (t *Tx) UnconfirmedPages(providers []string, since, before time.Time, limit
 	}
 	w := &where{}
 	w.add("due_at > ? AND state = 4 AND sent_at < ?", micros(since), micros(before))
-	names := make([]any, len(providers))
-	for i, name := range providers {
-		names[i] = name
-	}
-	w.add("provider IN (?"+strings.Repeat(", ?", len(names)-1)+")", names...)
+	among(w, "provider", providers)
 	w.args = append(w.args, limit)
 	return all(t, "pages without a receipt", scanPage, fmt.Sprintf("SELECT %s FROM page%s ORDER BY due_at, id LIMIT $%d", pageColumns.list(""), w, len(w.args)), w.args...)
 }

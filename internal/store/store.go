@@ -25,6 +25,10 @@ var ErrFenced = errors.New("store: the partition has another owner now")
 // of the call, and it may be tried again later.
 var ErrUnavailable = errors.New("store: cannot be written now")
 
+// ErrLocked means, beside ErrUnavailable, that another session keeps a row or a table locked for longer than is waited for it: the
+// database is well, and other rows can be written.
+var ErrLocked = errors.New("store: somebody else keeps it locked")
+
 // ErrRefused means that the database is well and will never take this write: a value that it cannot hold, a rule of a table that the write
 // breaks, or a function that panicked. Nothing stays of the call, and the same again is refused again.
 var ErrRefused = errors.New("store: cannot hold this")

@@ -36,9 +36,13 @@ func scanTimer(r Row) (Timer, error) {
 }
 
 // DueTimers returns up to limit timers that are due at now, the longest due first. Whoever fires one first deletes it, in the same
-// transaction, and goes on only when DeleteTimer says that it was there.
-func (t *Tx) DueTimers(now time.Time, limit int) ([]Timer, error) {
-	return all(t, "due timers", scanTimer, "SELECT "+timerColumns.list("")+" FROM timer WHERE due_at <= $1 ORDER BY due_at, id LIMIT $2", micros(now), limit)
+// transaction, and goes on only when DeleteTimer says that it was there. Those of some partitions may be left out.
+func (t *Tx) DueTimers(now time.Time, limit int, except ...int) ([]Timer, error) {
+	w := &where{}
+	w.add("due_at <= ?", micros(now))
+	besides(w, "partition", except)
+	w.args = append(w.args, limit)
+	return all(t, "due timers", scanTimer, fmt.Sprintf("SELECT %s FROM timer%s ORDER BY due_at, id LIMIT $%d", timerColumns.list(""), w, len(w.args)), w.args...)
 }
 
 // Timers returns the timers of the incident or the major (the other is 0), the next due first.
@@ -70,9 +74,11 @@ func (t *Tx) CancelTimers(incident, major int64, kinds ...string) error {
 	return nil
 }
 
-// NextTimerDue returns when the next timer is due; the zero time where there is none.
-func (t *Tx) NextTimerDue() (time.Time, error) {
-	n, err := t.number("next timer", "SELECT MIN(due_at) FROM timer")
+// NextTimerDue returns when the next timer is due; the zero time where there is none. Those of some partitions may be left out.
+func (t *Tx) NextTimerDue(except ...int) (time.Time, error) {
+	w := &where{}
+	besides(w, "partition", except)
+	n, err := t.number("next timer", "SELECT MIN(due_at) FROM timer"+w.String(), w.args...)
 	return timeOf(n), err
 }
 

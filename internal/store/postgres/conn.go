@@ -17,13 +17,14 @@ import (
 
 // What every transaction sets for itself, in one message with its beginning.
 var (
-	beginUpdate = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; " + locals(statementLimit)
-	beginView   = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; " + locals(readLimit)
+	beginUpdate = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; " + locals(statementLimit, lockLimit)
+	beginPaging = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; " + locals(statementLimit, pageLockLimit)
+	beginView   = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; " + locals(readLimit, lockLimit)
 )
 
-func locals(statement time.Duration) string {
+func locals(statement, lock time.Duration) string {
 	return fmt.Sprintf("SET LOCAL statement_timeout = %d; SET LOCAL lock_timeout = %d; SET LOCAL idle_in_transaction_session_timeout = %d; SET LOCAL jit = off",
-		statement.Milliseconds(), lockLimit.Milliseconds(), sleepLimit.Milliseconds())
+		statement.Milliseconds(), lock.Milliseconds(), sleepLimit.Milliseconds())
 }
 
 // conn is one transaction on one connection, for one goroutine. All values go over the wire in their binary form.

@@ -25,6 +25,7 @@ const (
 	dialLimit      = 5 * time.Second
 	acquireLimit   = 8 * time.Second  // for a connection of the pool, a dial included
 	lockLimit      = 5 * time.Second  // for a row that another transaction holds
+	pageLockLimit  = time.Second      // the same where others wait behind who waits for it
 	statementLimit = 10 * time.Second // for one statement of an Update
 	readLimit      = 30 * time.Second // for one statement of a View
 	sleepLimit     = 10 * time.Second // a transaction that says nothing for so long is ended: its node sleeps
@@ -172,7 +173,11 @@ func (db *DB) Update(ctx context.Context, lane store.Lane, fn func(*store.Tx) er
 	if lane < 0 || int(lane) >= len(db.lanes) {
 		return fmt.Errorf("store: there is no lane %d", lane)
 	}
-	attempt := func() error { return db.attempt(ctx, db.lanes[lane], beginUpdate, statementLimit, fn) }
+	begin := beginUpdate
+	if lane == store.Paging {
+		begin = beginPaging
+	}
+	attempt := func() error { return db.attempt(ctx, db.lanes[lane], begin, statementLimit, fn) }
 	return persist(ctx, attempt, func(f *failure) bool {
 		db.tries.WithLabelValues(f.why.String()).Inc()
 		return true

@@ -14,7 +14,8 @@ import (
 type cause int
 
 const (
-	refused  cause = iota // not now: a lock, a limit, a full disk, no server
+	refused  cause = iota // not now: a limit, a full disk, no server
+	locked                // somebody holds a lock for too long
 	conflict              // PostgreSQL ended it because of others
 	lost                  // the connection broke
 	silent                // no answer came, not even a refusal
@@ -23,6 +24,8 @@ const (
 // String is the cause as metrics have it.
 func (c cause) String() string {
 	switch c {
+	case locked:
+		return "locked"
 	case conflict:
 		return "conflict"
 	case lost:
@@ -45,7 +48,12 @@ func (f *failure) Error() string {
 	return fmt.Sprintf("%v: %s: %v", store.ErrUnavailable, f.text, f.err)
 }
 
-func (f *failure) Unwrap() []error { return []error{store.ErrUnavailable, f.err} }
+func (f *failure) Unwrap() []error {
+	if f.why == locked {
+		return []error{store.ErrUnavailable, store.ErrLocked, f.err}
+	}
+	return []error{store.ErrUnavailable, f.err}
+}
 
 // again reports whether the transaction that failed at this try is begun once more.
 func (f *failure) again(try int) bool {
@@ -76,7 +84,7 @@ func fail(err error) error {
 	case "40001", "40P01":
 		return &failure{why: conflict, err: err}
 	case "55P03":
-		return &failure{why: refused, text: fmt.Sprintf("another session has kept a row or a table locked for %s", lockLimit), err: err}
+		return &failure{why: locked, text: "another session has kept a row or a table locked for too long", err: err}
 	case "57014":
 		return &failure{why: refused, text: "a statement took too long and was ended", err: err}
 	case "25006":

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -216,14 +217,41 @@ func TestALockedPartitionIsAnErrorAndOthersGoOn(t *testing.T) {
 		update(t, db, note(1, strconv.Itoa(i)))
 	}
 	err := <-blocked
-	if !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "another session has kept a row or a table locked") {
-		t.Errorf("update of the locked partition = %v, want ErrUnavailable that says why", err)
+	if !errors.Is(err, store.ErrUnavailable) || !errors.Is(err, store.ErrLocked) || !strings.Contains(err.Error(), "another session has kept a row or a table locked") {
+		t.Errorf("update of the locked partition = %v, want ErrUnavailable and ErrLocked that says why", err)
 	}
 	exec(t, other, "ROLLBACK")
 	update(t, db, note(0, "free"))
 	if said := notes(t, db, 0); len(said) != 1 || len(notes(t, db, 1)) != 20 {
 		t.Errorf("changes = %v and %v", said, notes(t, db, 1))
 	}
+}
+
+func TestPagesThatAnotherSessionKeepsLockedAreToldApart(t *testing.T) {
+	t.Parallel()
+	dsn := partstest.Database(t)
+	db := opened(t, dsn)
+	update(t, db, func(tx *store.Tx) error {
+		return tx.InsertPages([]tocsin.Page{{ID: "a", State: tocsin.PageDue}, {ID: "b", State: tocsin.PageDue}})
+	})
+	other := raw(t, dsn)
+	exec(t, other, "BEGIN")
+	exec(t, other, "UPDATE page SET token = token WHERE id = 'a'")
+	update(t, db, func(tx *store.Tx) error {
+		locked, err := tx.LockedPages([]string{"a", "b", "gone"})
+		if want := map[string]bool{"a": true}; err != nil || !maps.Equal(locked, want) {
+			t.Errorf("locked = %v, %v; want %v", locked, err, want)
+		}
+		return err
+	})
+	exec(t, other, "ROLLBACK")
+	update(t, db, func(tx *store.Tx) error {
+		locked, err := tx.LockedPages([]string{"a", "b"})
+		if err != nil || len(locked) != 0 {
+			t.Errorf("locked = %v, %v; want none", locked, err)
+		}
+		return err
+	})
 }
 
 func TestAServerThatDiesIsAnErrorUntilItIsBack(t *testing.T) {

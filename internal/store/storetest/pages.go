@@ -301,6 +301,12 @@ func timersOnce(t *testing.T, open Opener) {
 		equal(t, "of the incident", of, timers[:2])
 		next, _ := tx.NextTimerDue()
 		equal(t, "next", next, at.Add(-time.Second))
+		due, _ = tx.DueTimers(at, 10, 3, 7)
+		equal(t, "due but for two partitions", len(due), 2)
+		next, _ = tx.NextTimerDue(3)
+		equal(t, "next but for a partition", next, at)
+		next, _ = tx.NextTimerDue(0, 3)
+		equal(t, "next of none", next, time.Time{})
 		return err
 	})
 	var mu sync.Mutex

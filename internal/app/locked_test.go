@@ -1,0 +1,232 @@
+package app
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
+
+	"tocsin"
+	"tocsin/config"
+	"tocsin/internal/store"
+	"tocsin/paging"
+	"tocsin/parts/partstest"
+)
+
+// A bystander is an app on PostgreSQL that does nothing by itself, with an incident, a page under way and a timer due in each of two
+// partitions, and a session beside it that keeps rows locked.
+type bystander struct {
+	t     *testing.T
+	a     *App
+	book  *pagebook
+	other *pgx.Conn
+	now   time.Time
+}
+
+func newBystander(t *testing.T) *bystander {
+	t.Helper()
+	dsn := partstest.Database(t)
+	c, problems := config.Load(newPlant(t, killRules).config())
+	if c == nil {
+		t.Fatal(problems)
+	}
+	c.Storage.Postgres = &config.Postgres{DSN: dsn}
+	a, err := open(t.Context(), c, "", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = a.listener.Close(), a.close() })
+	b := &bystander{t: t, a: a, book: &pagebook{office: a.office}, now: a.clock.Now()}
+	b.other, err = pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.other.Close(t.Context()) })
+	err = a.db.Update(t.Context(), store.Correlation, func(tx *store.Tx) error {
+		for p := range 2 {
+			part, err := tx.Claim(p, "one")
+			if err != nil {
+				return err
+			}
+			id := int64(p + 1)
+			err = tx.PutIncidents([]tocsin.Incident{{ID: id, Partition: p, State: tocsin.Triggered, Severity: tocsin.Critical, Priority: 3, Urgency: tocsin.UrgencyHigh, OpenedAt: b.now, Service: fmt.Sprintf("s%d", p)}})
+			if err != nil {
+				return err
+			}
+			err = tx.InsertPages([]tocsin.Page{b.page(p, tocsin.PageClaimed)})
+			if err != nil {
+				return err
+			}
+			err = tx.AddTimers([]store.Timer{{Partition: p, Kind: store.TimerStep, Incident: id, DueAt: b.now.Add(time.Duration(p) * time.Millisecond), Data: fmt.Sprintf(`{"Escalation":"e%d","Step":1,"Incident":%d}`, p, id)}})
+			if err != nil {
+				return err
+			}
+			err = tx.SavePart(part)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// page is the page of a partition's incident.
+func (b *bystander) page(partition int, state tocsin.PageState) tocsin.Page {
+	return tocsin.Page{
+		ID: fmt.Sprintf("page-%d", partition), Partition: partition, Incident: int64(partition + 1), Kind: tocsin.KindPage, Person: fmt.Sprintf("p%d", partition), Channel: paging.SMS, Address: phoneOf(partition),
+		State: state, DueAt: b.now, ClaimedTo: b.now.Add(lease), Token: 1, Attempts: 1,
+	}
+}
+
+// locked runs f while another session keeps a row locked.
+func (b *bystander) locked(statement string, f func()) {
+	b.t.Helper()
+	for _, text := range []string{"BEGIN", statement} {
+		_, err := b.other.Exec(b.t.Context(), text)
+		if err != nil {
+			b.t.Fatalf("%s: %v", text, err)
+		}
+	}
+	f()
+	_, err := b.other.Exec(b.t.Context(), "ROLLBACK")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// states are those of the pages, by id.
+func (b *bystander) states() (out map[string]tocsin.PageState) {
+	b.t.Helper()
+	err := b.a.db.View(b.t.Context(), func(tx *store.Tx) error {
+		out = map[string]tocsin.PageState{}
+		for p := range 2 {
+			page, err := tx.Page(b.page(p, 0).ID)
+			if err != nil {
+				return err
+			}
+			out[page.ID] = page.State
+		}
+		return nil
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return out
+}
+
+// D4
+func TestTimersFireWhileAnotherPartitionIsLocked(t *testing.T) {
+	b := newBystander(t)
+	fire := func() (timers []int) {
+		t.Helper()
+		_, _, err := b.book.FireTimers(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = b.a.db.View(t.Context(), func(tx *store.Tx) error {
+			due, err := tx.DueTimers(b.now.Add(time.Second), 10)
+			for _, m := range due {
+				timers = append(timers, m.Partition)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return timers
+	}
+	b.locked("UPDATE part SET epoch = epoch WHERE partition = 0", func() {
+		if left := fire(); !slices.Equal(left, []int{0}) {
+			t.Errorf("partitions of timers that have not fired = %v, want that of the locked one, which was due first", left)
+		}
+	})
+	for p := range b.book.resting {
+		b.book.resting[p] = time.Now() // it has rested
+	}
+	if left := fire(); len(left) > 0 {
+		t.Errorf("partitions of timers that have not fired = %v, want none once nothing is locked", left)
+	}
+}
+
+// D4
+func TestFatesOfPagesAreSavedWhileOthersAreLocked(t *testing.T) {
+	for name, c := range map[string]struct {
+		lock  string
+		fates [2]tocsin.PageState // of the pages in partitions 0 and 1
+	}{
+		"a page that was sent":                     {"UPDATE page SET token = token WHERE id = 'page-0'", [2]tocsin.PageState{tocsin.PageSent, tocsin.PageSent}},
+		"a page that was sent, while others fail":  {"UPDATE page SET token = token WHERE id = 'page-0'", [2]tocsin.PageState{tocsin.PageSent, tocsin.PageFailed}},
+		"a page that failed":                       {"UPDATE page SET token = token WHERE id = 'page-0'", [2]tocsin.PageState{tocsin.PageFailed, tocsin.PageSent}},
+		"a partition in which a page failed":       {"UPDATE part SET epoch = epoch WHERE partition = 0", [2]tocsin.PageState{tocsin.PageFailed, tocsin.PageSent}},
+		"a partition, while pages fail in another": {"UPDATE part SET epoch = epoch WHERE partition = 0", [2]tocsin.PageState{tocsin.PageFailed, tocsin.PageFailed}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBystander(t)
+			var fates []paging.Fate
+			for p := range 2 {
+				fates = append(fates, paging.Fate{Page: b.page(p, c.fates[p])})
+			}
+			b.locked(c.lock, func() {
+				left, err := b.book.Save(t.Context(), fates)
+				if err != nil || !slices.Equal(left, []int{0}) {
+					t.Errorf("save = left %v, %v; want the first left", left, err)
+				}
+			})
+			if diff := cmp.Diff(map[string]tocsin.PageState{"page-0": tocsin.PageClaimed, "page-1": c.fates[1]}, b.states()); diff != "" {
+				t.Errorf("states (-want +got):\n%s", diff)
+			}
+			left, err := b.book.Save(t.Context(), fates[:1])
+			if err != nil || len(left) > 0 {
+				t.Errorf("save of what was left = left %v, %v; want none", left, err)
+			}
+			if diff := cmp.Diff(map[string]tocsin.PageState{"page-0": c.fates[0], "page-1": c.fates[1]}, b.states()); diff != "" {
+				t.Errorf("states in the end (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// D4: there are two connections for commands.
+func TestManyWhoWaitForALockedPartitionLeaveRoomForOthers(t *testing.T) {
+	b := newBystander(t)
+	waiting := make(chan error, 8)
+	b.locked("UPDATE part SET epoch = epoch WHERE partition = 0", func() {
+		for range cap(waiting) {
+			go func() {
+				_, err := b.a.office.Incident(t.Context(), 1, tocsin.DoNote, "p0", "said while it is locked")
+				waiting <- err
+			}()
+		}
+		for waits := 0; waits == 0; {
+			err := b.other.QueryRow(t.Context(), "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))").Scan(&waits)
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		for n := range 20 {
+			_, err := b.a.office.Incident(t.Context(), 2, tocsin.DoNote, "p1", fmt.Sprint(n))
+			if err != nil {
+				t.Errorf("note %d in the other partition: %v", n, err)
+				break
+			}
+		}
+		select {
+		case err := <-waiting:
+			t.Errorf("a command in the locked partition came to an end before 20 in the other: %v", err)
+		default:
+		}
+	})
+	for range cap(waiting) {
+		if err := <-waiting; err != nil {
+			t.Errorf("a command of the partition that is free again: %v", err)
+		}
+	}
+}
