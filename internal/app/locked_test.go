@@ -221,6 +221,7 @@ func TestManyWhoWaitForALockedPartitionLeaveRoomForOthers(t *testing.T) {
 		select {
 		case err := <-waiting:
 			t.Errorf("a command in the locked partition came to an end before 20 in the other: %v", err)
+			waiting <- err
 		default:
 		}
 	})
