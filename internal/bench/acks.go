@@ -47,7 +47,7 @@ func newAcker(s *server, at place, known map[int64]place) *acker {
 	for _, n := range slices.Sorted(maps.Keys(known)) {
 		if known[n].partition == at.partition {
 			a.locked = append(a.locked, known[n].incident)
-			a.tried[n] = time.Now()
+			a.tried[n] = time.Now() // it may be acknowledged at any time from now on: nobody waits for its next step
 		}
 	}
 	a.learn(known)

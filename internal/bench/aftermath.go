@@ -60,7 +60,8 @@ func (y tally) String() string {
 	return text
 }
 
-// judge sums a siege up. What never came counts as if it had come when waiting ended.
+// judge sums a siege up. What never came counts as if it had come when waiting ended; an alert that the database does not know was of any
+// partition, and counts with the others.
 func (g *siege) judge() (x aftermath) {
 	came := g.p.book()
 	var pages, steps []time.Duration
