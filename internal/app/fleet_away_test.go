@@ -67,8 +67,8 @@ func (f *fleet) applied(db store.DB) (sum int64) {
 	return sum
 }
 
-// ack acknowledges an incident of a service that nobody else answers for, at one node.
-func (f *fleet) ack(url string) {
+// unanswered are the incidents of services that nobody answers for, as a node tells them, each with its person.
+func (f *fleet) unanswered(url string) map[int64]string {
 	f.t.Helper()
 	var open struct {
 		Incidents []struct {
@@ -80,14 +80,23 @@ func (f *fleet) ack(url string) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
+	out := map[int64]string{}
 	for _, i := range open.Incidents {
 		service := 0
 		_, err = fmt.Sscanf(i.Service, "s%d", &service)
-		if err != nil || service < busy || i.State != "triggered" {
-			continue
+		if err == nil && service >= busy && i.State == "triggered" {
+			out[i.Number] = fmt.Sprintf("p%d", service)
 		}
-		if status, answer, err := f.crowd().says(f.t.Context(), url, i.Number, "ack", fmt.Sprintf("p%d", service)); err != nil || status != http.StatusOK {
-			f.t.Errorf("an ack of incident %d is answered %d %s, %v; want 200", i.Number, status, answer, err)
+	}
+	return out
+}
+
+// ack acknowledges an incident at one node.
+func (f *fleet) ack(url string) {
+	f.t.Helper()
+	for number, person := range f.unanswered(url) {
+		if status, answer, err := f.crowd().says(f.t.Context(), url, number, "ack", person); err != nil || status != http.StatusOK {
+			f.t.Errorf("an ack of incident %d is answered %d %s, %v; want 200", number, status, answer, err)
 		}
 		return
 	}
@@ -151,6 +160,7 @@ func TestFleetWhoseBrokerIsKilledRefusesAlertsAndLetsPeopleAct(t *testing.T) {
 	longest := time.Duration(0)
 	for range kills {
 		sleepFor(t, 2*time.Second)
+		f.until("there is something to acknowledge at each node", 60*time.Second, func() bool { return len(f.unanswered(f.urls()[0])) >= 2 })
 		k.Kill(1)
 		f.until("all doors refuse", 60*time.Second, f.refuses)
 		for _, url := range f.urls() {

@@ -4,12 +4,16 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"tocsin"
 )
 
 // linked is storage whose nodes reach the database through a link.
@@ -76,6 +80,74 @@ func TestFleetWhoseDatabaseIsNotHeardGoesOnTakingAlerts(t *testing.T) {
 	sum := f.audit()
 	t.Logf("%s database unheard %d times for %s, applied again at most %s after; who asked for incidents was answered after at most %s",
 		f.figures(seed, sum), rounds, away, longest.Round(10*time.Millisecond), slowest.Round(10*time.Millisecond))
+}
+
+// D3: eight people and robots command about one incident at once, at both nodes, while its alerts go on. Nobody is answered that it cannot be
+// done now, and what was confirmed was done once.
+func TestFleetTakesTheCommandsOfManyAboutOneIncidentAtOnce(t *testing.T) {
+	together(t)
+	seed := seedOf(t)
+	length := 5 * time.Second
+	if full() {
+		length = time.Minute
+	}
+	f := newFleet(t, 2, sharedStorage(t), killRules)
+	f.start()
+	f.until("every partition is worked on", 60*time.Second, f.working)
+	const service = 40
+	f.knockAt(f.urls()[0], service)
+	var open struct{ Incidents []struct{ Number int64 } }
+	f.until("there is an incident", 30*time.Second, func() bool {
+		err := getJSON(t.Context(), f.urls()[0]+"/api/v1/incidents", &open)
+		return err == nil && len(open.Incidents) == 1
+	})
+	incident := open.Incidents[0].Number
+	ctx, cancel := context.WithTimeout(t.Context(), length)
+	defer cancel()
+	var confirmed, refused atomic.Int64
+	var all sync.WaitGroup
+	c := f.crowd()
+	for n := range 8 {
+		r := rand.New(rand.NewPCG(seed, uint64(n))) //nolint:gosec // a small number
+		all.Go(func() {
+			for ctx.Err() == nil {
+				word := []string{"note", "ack", "unack", "take"}[r.IntN(4)]
+				status, answer, err := c.says(ctx, f.at(t.Context()), incident, word, fmt.Sprintf("p%d", service+n%2))
+				switch {
+				case err == nil && status == http.StatusOK && word == "unack":
+					// said once more by who said it last, it is done already
+				case err == nil && status == http.StatusOK:
+					confirmed.Add(1)
+				case err == nil && status == http.StatusConflict:
+					refused.Add(1) // the incident was not in a state for it
+				default:
+					t.Errorf("%s is answered %d %s, %v; want 200, or 409", word, status, answer, err)
+				}
+			}
+		})
+	}
+	for ctx.Err() == nil {
+		f.knockAt(f.at(t.Context()), service)
+	}
+	all.Wait()
+	retries := f.sum("tocsin_store_retries_total")
+	f.settle()
+	f.stop()
+	sum := f.audit()
+	s, err := f.nodes[0].state()
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := int64(0)
+	for _, x := range s.changes {
+		if tocsin.IsCommand(x.Kind) && x.Kind != tocsin.DoUnack && x.Incident == incident {
+			done++
+		}
+	}
+	if done != confirmed.Load() {
+		t.Errorf("the history has %d commands, %d were confirmed", done, confirmed.Load())
+	}
+	t.Logf("%s 8 writers of one incident for %s: %d commands (but for taking acks back) confirmed, %d refused for its state, transactions begun again %.0f", f.figures(seed, sum), length, confirmed.Load(), refused.Load(), retries)
 }
 
 // D6: connections to the database end at their COMMIT, before it arrives or before its answer does.

@@ -1,9 +1,11 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -149,10 +151,55 @@ func TestTimersFireWhileAnotherPartitionIsLocked(t *testing.T) {
 		}
 	})
 	for p := range b.book.resting {
-		b.book.resting[p] = time.Now() // it has rested
+		b.book.resting[p] = rest{} // it has rested
 	}
 	if left := fire(); len(left) > 0 {
 		t.Errorf("partitions of timers that have not fired = %v, want none once nothing is locked", left)
+	}
+}
+
+func TestATimerThatCannotBeFiredIsInNobodysWay(t *testing.T) {
+	b := newBystander(t)
+	err := b.a.db.Update(t.Context(), store.Correlation, func(tx *store.Tx) error {
+		var timers []store.Timer
+		var incidents []tocsin.Incident
+		for n := range int64(9) {
+			id := 10 + n
+			incidents = append(incidents, tocsin.Incident{ID: id, State: tocsin.Triggered, Severity: tocsin.Critical, Priority: 3, Urgency: tocsin.UrgencyHigh, OpenedAt: b.now, Service: "s0"})
+			data := fmt.Sprintf(`{"Escalation":"e0","Step":1,"Incident":%d}`, id)
+			if n == 4 {
+				data = "{"
+			}
+			timers = append(timers, store.Timer{Kind: store.TimerStep, Incident: id, DueAt: b.now.Add(-time.Minute), Data: data})
+		}
+		return errors.Join(tx.PutIncidents(incidents), tx.AddTimers(timers))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fired, _, err := b.book.FireTimers(t.Context())
+	if fired != 10 || err == nil || !strings.Contains(err.Error(), "incident 14") {
+		t.Errorf("fired %d, %v; want all but the one of incident 14, and its error", fired, err)
+	}
+}
+
+// Of one incident a turn says one thing, and a command that a timer gives is one line.
+func TestTimersOfOneIncidentFireInTurnsOfTheirOwn(t *testing.T) {
+	due := []store.Timer{
+		{ID: 1, Incident: 1}, {ID: 2, Partition: 1, Incident: 2}, {ID: 3, Incident: 3}, {ID: 4, Incident: 1}, {ID: 5, Major: 1}, {ID: 6, Incident: 4}, {ID: 7, Partition: 1, Incident: 5},
+	}
+	var turns [][]int64
+	for len(due) > 0 {
+		var turn []store.Timer
+		turn, due = inOneTurn(due, 10)
+		var ids []int64
+		for _, m := range turn {
+			ids = append(ids, m.ID)
+		}
+		turns = append(turns, ids)
+	}
+	if diff := cmp.Diff([][]int64{{1, 3, 6}, {2, 7}, {4}, {5}}, turns); diff != "" {
+		t.Errorf("turns (-want +got):\n%s", diff)
 	}
 }
 

@@ -103,8 +103,8 @@ type turnOf struct {
 
 // How long a turn waits for those before it: behind one of the pager, others wait.
 const (
-	turnWait = 5 * time.Second
-	pageWait = time.Second
+	turnWait = 3 * time.Second
+	pageWait = 300 * time.Millisecond
 )
 
 // wait waits until the partition's turn is the caller's, which ends it by done.

@@ -19,7 +19,7 @@ import (
 type pagebook struct {
 	*office
 
-	resting map[int]time.Time // partitions that somebody kept locked when their timers were due, and until when they are left alone
+	resting map[int]rest // partitions that somebody kept locked when their timers were due last
 }
 
 // Claim takes due pages.
@@ -233,12 +233,24 @@ func (b *pagebook) NextDue(ctx context.Context) (due time.Time, err error) {
 // timersAtOnce bounds how many timers one round fires.
 const timersAtOnce = 200
 
-// lockRest is for how long the timers of a partition are left alone that somebody kept locked: meanwhile nobody waits for it.
-const lockRest = 2 * time.Second
+// How many timers of one partition fire in one turn.
+const timersInTurn = 50
 
-// FireTimers fires what is due, each in a turn of its own. It is not for several at once.
+// For how long the timers of a partition are left alone that somebody kept locked: meanwhile nobody waits for it. Each time twice as long.
+const (
+	restFirst = 250 * time.Millisecond
+	restMost  = 4 * time.Second
+)
+
+// A rest is that of one partition.
+type rest struct {
+	until time.Time
+	last  time.Duration
+}
+
+// FireTimers fires what is due, in turns of one partition each. It is not for several at once.
 func (b *pagebook) FireTimers(ctx context.Context) (fired int, next time.Time, err error) {
-	resting, until := b.rest()
+	resting, until := b.rests()
 	var due []store.Timer
 	err = b.db.View(ctx, func(tx *store.Tx) error {
 		due, err = tx.DueTimers(b.clock.Now(), timersAtOnce, resting...)
@@ -251,47 +263,94 @@ func (b *pagebook) FireTimers(ctx context.Context) (fired int, next time.Time, e
 	if err != nil {
 		return 0, time.Time{}, err
 	}
-	for _, m := range due {
-		if _, rests := b.resting[m.Partition]; rests {
-			continue
-		}
-		err = b.do(ctx, store.Paging, m.Partition, func(t *turn) error {
-			there, err := t.tx.DeleteTimer(m.ID)
-			if err != nil || !there {
-				return err
-			}
-			return t.fire(m)
-		})
+	var failed error
+	for most := timersInTurn; len(due) > 0; {
+		turn, later := inOneTurn(due, most)
+		partition := turn[0].Partition
+		err = b.fireTurn(ctx, partition, turn)
 		switch {
 		case errors.Is(err, store.ErrLocked):
-			b.log.Warn("timers of a partition wait: somebody keeps it locked", "partition", m.Partition, "timer", m.Kind, "incident", m.Incident, "major", m.Major, "error", err)
-			b.resting[m.Partition] = time.Now().Add(lockRest)
-			until = b.resting[m.Partition]
-		case err != nil:
-			return fired, time.Time{}, fmt.Errorf("timer %s of incident %d, major %d: %w", m.Kind, m.Incident, m.Major, err)
+			at := b.letRest(partition)
+			b.log.Warn("timers of a partition wait: somebody keeps it locked", "partition", partition, "error", err)
+			if until.IsZero() || at.Before(until) {
+				until = at
+			}
+			later = slices.DeleteFunc(later, func(m store.Timer) bool { return m.Partition == partition })
+		case err == nil:
+			delete(b.resting, partition)
+			fired += len(turn)
+		case errors.Is(err, store.ErrUnavailable), ctx.Err() != nil:
+			return fired, time.Time{}, err
+		case len(turn) > 1: // one of them cannot be fired: it is in nobody's way
+			most = 1
+			continue
 		default:
-			fired++
+			failed = errors.Join(failed, err)
 		}
+		due = later
 	}
 	if !until.IsZero() && (next.IsZero() || until.Before(next)) {
 		next = until
 	}
-	return fired, next, nil
+	return fired, next, failed
 }
 
-// rest returns which partitions are left alone, and until when the first of them is.
-func (b *pagebook) rest() (partitions []int, until time.Time) {
-	if b.resting == nil {
-		b.resting = map[int]time.Time{}
+// inOneTurn returns the first of due and up to most in all that fire in one turn with it: of its partition, each about an incident of its own,
+// for what a turn says of one is one line of its history. What is about a major stands alone.
+func inOneTurn(due []store.Timer, most int) (turn, later []store.Timer) {
+	first := due[0]
+	seen := map[int64]bool{}
+	for i, m := range due {
+		with := i == 0 || len(turn) < most && m.Partition == first.Partition && first.Major == 0 && m.Major == 0 && !seen[m.Incident]
+		if m.Partition == first.Partition {
+			seen[m.Incident] = true
+		}
+		if with {
+			turn = append(turn, m)
+		} else {
+			later = append(later, m)
+		}
 	}
-	for p, at := range b.resting {
-		if !time.Now().Before(at) {
-			delete(b.resting, p)
-			continue
+	return turn, later
+}
+
+// fireTurn fires timers of one partition in one turn.
+func (b *pagebook) fireTurn(ctx context.Context, partition int, timers []store.Timer) error {
+	return b.do(ctx, store.Paging, partition, func(t *turn) error {
+		for _, m := range timers {
+			there, err := t.tx.DeleteTimer(m.ID)
+			if err == nil && there {
+				err = t.fire(m)
+			}
+			if err != nil {
+				return fmt.Errorf("timer %s of incident %d, major %d: %w", m.Kind, m.Incident, m.Major, err)
+			}
+		}
+		return nil
+	})
+}
+
+// letRest lets a partition's timers rest, and returns until when.
+func (b *pagebook) letRest(partition int) time.Time {
+	r := b.resting[partition]
+	r.last = min(max(2*r.last, restFirst), restMost)
+	r.until = time.Now().Add(r.last)
+	b.resting[partition] = r
+	return r.until
+}
+
+// rests returns which partitions are left alone, and until when the first of them is.
+func (b *pagebook) rests() (partitions []int, until time.Time) {
+	if b.resting == nil {
+		b.resting = map[int]rest{}
+	}
+	for p, r := range b.resting {
+		if !time.Now().Before(r.until) {
+			continue // it is tried
 		}
 		partitions = append(partitions, p)
-		if until.IsZero() || at.Before(until) {
-			until = at
+		if until.IsZero() || r.until.Before(until) {
+			until = r.until
 		}
 	}
 	return partitions, until

@@ -17,10 +17,15 @@ import (
 
 // What every transaction sets for itself, in one message with its beginning.
 var (
-	beginUpdate = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; " + locals(statementLimit, lockLimit)
-	beginPaging = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; " + locals(statementLimit, pageLockLimit)
-	beginView   = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; " + locals(readLimit, lockLimit)
+	beginLane = [...]string{
+		store.Commands:    beginUpdate + locals(statementLimit, commandLockLimit),
+		store.Paging:      beginUpdate + locals(statementLimit, pagingLockLimit),
+		store.Correlation: beginUpdate + locals(statementLimit, lockLimit),
+	}
+	beginView = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; " + locals(readLimit, lockLimit)
 )
+
+const beginUpdate = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; "
 
 func locals(statement, lock time.Duration) string {
 	return fmt.Sprintf("SET LOCAL statement_timeout = %d; SET LOCAL lock_timeout = %d; SET LOCAL idle_in_transaction_session_timeout = %d; SET LOCAL jit = off",

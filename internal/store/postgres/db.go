@@ -24,13 +24,19 @@ import (
 const (
 	dialLimit      = 5 * time.Second
 	acquireLimit   = 8 * time.Second  // for a connection of the pool, a dial included
-	lockLimit      = 5 * time.Second  // for a row that another transaction holds
-	pageLockLimit  = time.Second      // the same where others wait behind who waits for it
 	statementLimit = 10 * time.Second // for one statement of an Update
 	readLimit      = 30 * time.Second // for one statement of a View
 	sleepLimit     = 10 * time.Second // a transaction that says nothing for so long is ended: its node sleeps
 	commitLimit    = 10 * time.Second
 	silence        = 2 * time.Second // what the network may add to a statement's limit
+)
+
+// How long is waited for a row that another transaction holds. Where others wait for the same row, a statement may wait for two locks: its place
+// behind them, and the row.
+const (
+	lockLimit        = 5 * time.Second
+	commandLockLimit = 3 * time.Second        // a person waits
+	pagingLockLimit  = 300 * time.Millisecond // other partitions' pages wait
 )
 
 // How often an Update is begun at most.
@@ -173,11 +179,7 @@ func (db *DB) Update(ctx context.Context, lane store.Lane, fn func(*store.Tx) er
 	if lane < 0 || int(lane) >= len(db.lanes) {
 		return fmt.Errorf("store: there is no lane %d", lane)
 	}
-	begin := beginUpdate
-	if lane == store.Paging {
-		begin = beginPaging
-	}
-	attempt := func() error { return db.attempt(ctx, db.lanes[lane], begin, statementLimit, fn) }
+	attempt := func() error { return db.attempt(ctx, db.lanes[lane], beginLane[lane], statementLimit, fn) }
 	return persist(ctx, attempt, func(f *failure) bool {
 		db.tries.WithLabelValues(f.why.String()).Inc()
 		return true

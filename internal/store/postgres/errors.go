@@ -24,8 +24,6 @@ const (
 // String is the cause as metrics have it.
 func (c cause) String() string {
 	switch c {
-	case locked:
-		return "locked"
 	case conflict:
 		return "conflict"
 	case lost:
