@@ -134,7 +134,7 @@ func TestTimersFireWhileAnotherPartitionIsLocked(t *testing.T) {
 			t.Fatal(err)
 		}
 		err = b.a.db.View(t.Context(), func(tx *store.Tx) error {
-			due, err := tx.DueTimers(b.now.Add(time.Second), 10)
+			due, err := tx.DueTimers(b.now.Add(time.Second), 10) // what falls due later is not meant
 			for _, m := range due {
 				timers = append(timers, m.Partition)
 			}
@@ -148,6 +148,18 @@ func TestTimersFireWhileAnotherPartitionIsLocked(t *testing.T) {
 	b.locked("UPDATE part SET epoch = epoch WHERE partition = 0", func() {
 		if left := fire(); !slices.Equal(left, []int{0}) {
 			t.Errorf("partitions of timers that have not fired = %v, want that of the locked one, which was due first", left)
+		}
+		another := b.a.clock.Now().Add(3 * time.Second).Truncate(time.Microsecond)
+		err := b.a.db.Update(t.Context(), store.Correlation, func(tx *store.Tx) error {
+			return tx.AddTimers([]store.Timer{{Partition: 1, Kind: store.TimerNudge, Incident: 2, DueAt: another}})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.book.resting[0] = rest{last: restMost}
+		_, next, err := b.book.FireTimers(t.Context())
+		if err != nil || !next.Equal(another) {
+			t.Errorf("the next look at timers is at %s, %v; want it when one of another partition is due, at %s", next, err, another)
 		}
 	})
 	for p := range b.book.resting {

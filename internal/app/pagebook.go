@@ -250,14 +250,10 @@ type rest struct {
 
 // FireTimers fires what is due, in turns of one partition each. It is not for several at once.
 func (b *pagebook) FireTimers(ctx context.Context) (fired int, next time.Time, err error) {
-	resting, until := b.rests()
 	var due []store.Timer
 	err = b.db.View(ctx, func(tx *store.Tx) error {
+		resting, _ := b.rests()
 		due, err = tx.DueTimers(b.clock.Now(), timersAtOnce, resting...)
-		if err != nil || len(due) > 0 {
-			return err
-		}
-		next, err = tx.NextTimerDue(resting...)
 		return err
 	})
 	if err != nil {
@@ -270,11 +266,8 @@ func (b *pagebook) FireTimers(ctx context.Context) (fired int, next time.Time, e
 		err = b.fireTurn(ctx, partition, turn)
 		switch {
 		case errors.Is(err, store.ErrLocked):
-			at := b.letRest(partition)
+			b.letRest(partition)
 			b.log.Warn("timers of a partition wait: somebody keeps it locked", "partition", partition, "error", err)
-			if until.IsZero() || at.Before(until) {
-				until = at
-			}
 			later = slices.DeleteFunc(later, func(m store.Timer) bool { return m.Partition == partition })
 		case err == nil:
 			delete(b.resting, partition)
@@ -289,10 +282,18 @@ func (b *pagebook) FireTimers(ctx context.Context) (fired int, next time.Time, e
 		}
 		due = later
 	}
+	if fired > 0 || failed != nil {
+		return fired, time.Time{}, failed // there may be more
+	}
+	resting, until := b.rests()
+	err = b.db.View(ctx, func(tx *store.Tx) error {
+		next, err = tx.NextTimerDue(resting...)
+		return err
+	})
 	if !until.IsZero() && (next.IsZero() || until.Before(next)) {
 		next = until
 	}
-	return fired, next, failed
+	return 0, next, err
 }
 
 // inOneTurn returns the first of due and up to most in all that fire in one turn with it: of its partition, each about an incident of its own,
@@ -330,13 +331,12 @@ func (b *pagebook) fireTurn(ctx context.Context, partition int, timers []store.T
 	})
 }
 
-// letRest lets a partition's timers rest, and returns until when.
-func (b *pagebook) letRest(partition int) time.Time {
+// letRest lets a partition's timers rest.
+func (b *pagebook) letRest(partition int) {
 	r := b.resting[partition]
 	r.last = min(max(2*r.last, restFirst), restMost)
 	r.until = time.Now().Add(r.last)
 	b.resting[partition] = r
-	return r.until
 }
 
 // rests returns which partitions are left alone, and until when the first of them is.
