@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"tocsin"
 )
 
@@ -148,6 +150,58 @@ func TestFleetTakesTheCommandsOfManyAboutOneIncidentAtOnce(t *testing.T) {
 		t.Errorf("the history has %d commands, %d were confirmed", done, confirmed.Load())
 	}
 	t.Logf("%s 8 writers of one incident for %s: %d commands (but for taking acks back) confirmed, %d refused for its state, transactions begun again %.0f", f.figures(seed, sum), length, confirmed.Load(), refused.Load(), retries)
+}
+
+// D4: another session locks what everything needs.
+func TestFleetWhoseTablesAreLockedGoesOnTakingAlerts(t *testing.T) {
+	together(t)
+	seed := seedOf(t)
+	length := 4 * time.Second
+	if full() {
+		length = time.Minute
+	}
+	m := sharedStorage(t)
+	f := newFleet(t, 2, m, killRules)
+	f.start()
+	f.until("every partition is worked on", 60*time.Second, f.working)
+	db, err := m.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	other, err := pgx.Connect(t.Context(), m.direct)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close(context.WithoutCancel(t.Context())) }()
+	stop := f.load(seed)
+	var longest time.Duration
+	for _, table := range []string{"incident", "page", "part"} {
+		sleepFor(t, 2*time.Second)
+		for _, text := range []string{"BEGIN", "LOCK TABLE " + table + " IN ACCESS EXCLUSIVE MODE"} {
+			_, err = other.Exec(t.Context(), text)
+			if err != nil {
+				t.Fatalf("%s: %v", text, err)
+			}
+		}
+		for until := time.Now().Add(length); time.Now().Before(until); {
+			if statuses, _ := f.knock(); !slices.Equal(statuses, []int{http.StatusAccepted, http.StatusAccepted}) {
+				t.Errorf("while table %s is locked the doors answered %v, want 202", table, statuses)
+			}
+			sleepFor(t, 100*time.Millisecond)
+		}
+		_, err = other.Exec(t.Context(), "ROLLBACK")
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := f.applied(db)
+		longest = max(longest, f.until("alerts are applied again", 60*time.Second, func() bool { return f.applied(db) > before && f.working() }))
+	}
+	stop()
+	f.settle()
+	f.stop()
+	sum := f.audit()
+	t.Logf("%s three tables locked for %s each, applied again at most %s after", f.figures(seed, sum), length, longest.Round(10*time.Millisecond))
 }
 
 // D6: connections to the database end at their COMMIT, before it arrives or before its answer does.
