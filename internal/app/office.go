@@ -103,7 +103,7 @@ type turnOf struct {
 
 // How long a turn waits for those before it: behind one of the pager, others wait.
 const (
-	turnWait = 3 * time.Second
+	turnWait = 5 * time.Second
 	pageWait = 300 * time.Millisecond
 )
 

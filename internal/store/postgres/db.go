@@ -35,7 +35,7 @@ const (
 // behind them, and the row.
 const (
 	lockLimit        = 5 * time.Second
-	commandLockLimit = 3 * time.Second        // a person waits
+	commandLockLimit = 2 * time.Second        // a person waits
 	pagingLockLimit  = 300 * time.Millisecond // other partitions' pages wait
 )
 
