@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/sasl"
 	"github.com/segmentio/kafka-go/sasl/plain"
 	"github.com/segmentio/kafka-go/sasl/scram"
@@ -46,7 +48,8 @@ func (s SASL) mechanism() (sasl.Mechanism, error) {
 const (
 	dialBurst    = 12                      // connections to one address that may be opened at once
 	dialEvery    = time.Second             // and then one each
-	dialMost     = 3                       // connections of the Transport to one address; the group has one more
+	dialLanes    = 2                       // connections of the Transport to one broker, for produce requests and for fetches
+	dialQuestion = 1                       // and for what it asks itself; the group has one more
 	dialLimit    = 3 * time.Second         // how long a broker may take to accept one
 	dialWorth    = 1500 * time.Millisecond // a connection that was used so long does not count
 	dialFarewell = 50 * time.Millisecond
@@ -60,10 +63,39 @@ type dialer struct {
 	mu       sync.Mutex
 	accounts map[string]*account // by address; a cluster has few
 	real     map[string]string   // by address: where its last connection led. Two names may be one broker's
-	open     map[string]int      // connections of the Transport, by where they lead
+	open     map[seat]int        // connections of the Transport
 
 	live sync.WaitGroup // connections that are open
 }
+
+// A seat is where a connection of the Transport leads, and which of its own it is: none of one kind takes the place of the other,
+// for the Transport keeps them apart, too, and what it has no use for stays open for half a minute.
+type seat struct {
+	place    string // host:port
+	question bool   // for what the Transport asks itself
+}
+
+// most is how many connections there may be at once.
+func (s seat) most() int {
+	if s.question {
+		return dialQuestion
+	}
+	return dialLanes
+}
+
+// seedNetwork is the network of the addresses that the Transport is given. To the brokers that it learns of by them it says tcp.
+const seedNetwork = "seed"
+
+// seeds are the addresses of brokers as the Transport is given them: by the network the dialer knows what it opens a connection for.
+type seeds []string
+
+// Network returns seed, as often as there are addresses.
+func (s seeds) Network() string {
+	return strings.TrimSuffix(strings.Repeat(seedNetwork+",", len(s)), ",")
+}
+
+// String returns the addresses, each with its port.
+func (s seeds) String() string { return kafka.TCP(s...).String() }
 
 // An account says how many connections to an address may be opened now.
 type account struct {
@@ -90,43 +122,44 @@ func (d *dialer) why(err error) error {
 }
 
 // enter takes one of the Transport's places at the broker behind address, and says which.
-func (d *dialer) enter(address string) (place string, err error) {
+func (d *dialer) enter(address string, question bool) (at seat, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	place = cmp.Or(d.real[address], address)
-	if d.open[place] >= dialMost {
+	at = seat{cmp.Or(d.real[address], address), question}
+	if d.open[at] >= at.most() {
 		d.accounts[address].left++
-		return "", errFull
+		return seat{}, errFull
 	}
-	d.open[place]++
-	return place, nil
+	d.open[at]++
+	return at, nil
 }
 
-// led notes where the connection of place has led, and returns its place by that.
-func (d *dialer) led(address, place string, to net.Addr) string {
+// led notes where the connection of a place has led, and returns its place by that.
+func (d *dialer) led(address string, at seat, to net.Addr) seat {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.real[address] = to.String()
-	d.out(place)
-	d.open[to.String()]++
-	return to.String()
+	d.out(at)
+	at.place = to.String()
+	d.open[at]++
+	return at
 }
 
-func (d *dialer) leave(place string) {
+func (d *dialer) leave(at seat) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.out(place)
+	d.out(at)
 }
 
-func (d *dialer) out(place string) {
-	d.open[place]--
-	if d.open[place] == 0 {
-		delete(d.open, place)
+func (d *dialer) out(at seat) {
+	d.open[at]--
+	if d.open[at] == 0 {
+		delete(d.open, at)
 	}
 }
 
 func newDialer() *dialer {
-	return &dialer{accounts: map[string]*account{}, real: map[string]string{}, open: map[string]int{}}
+	return &dialer{accounts: map[string]*account{}, real: map[string]string{}, open: map[seat]int{}}
 }
 
 // spend takes one from the account of address, or returns why there is none.
@@ -182,17 +215,17 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	if err != nil {
 		return nil, err
 	}
-	place, err := d.enter(address)
+	at, err := d.enter(address, network == seedNetwork)
 	if err != nil {
 		return nil, err
 	}
-	c, err := d.connect(ctx, network, address)
+	c, err := d.connect(ctx, "tcp", address)
 	if err != nil {
-		d.leave(place)
+		d.leave(at)
 		return nil, err
 	}
-	place = d.led(address, place, c.RemoteAddr())
-	c.closed = func() { d.leave(place) }
+	at = d.led(address, at, c.RemoteAddr())
+	c.closed = func() { d.leave(at) }
 	return c, nil
 }
 

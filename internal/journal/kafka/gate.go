@@ -87,7 +87,7 @@ func (e *retryError) Unwrap() error   { return e.err }
 func (e *retryError) Temporary() bool { return true }
 
 // RoundTrip sends req to the broker that it is for.
-func (g *gate) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Request) (kafka.Response, error) {
+func (g *gate) RoundTrip(ctx context.Context, _ net.Addr, req kafka.Request) (kafka.Response, error) {
 	switch m := req.(type) {
 	case *produce.Request:
 		return g.produce(ctx, m)
@@ -104,7 +104,7 @@ func (g *gate) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Request) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestLimit)
 	defer cancel()
-	return g.t.RoundTrip(ctx, addr, req)
+	return g.roundTrip(ctx, req)
 }
 
 // roundTrip sends a request for which a connection is free, or about to be: the Transport answers a request before it takes its connection

@@ -127,7 +127,7 @@ func (j *Journal) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	j.gate = newGate(j.transport(j.o.Topic, deadTopic(j.o.Topic), j.o.Feeds...), kafka.TCP(j.o.Brokers...), j.o.Topic, j.o.Partitions)
+	j.gate = newGate(j.transport(j.o.Topic, deadTopic(j.o.Topic), j.o.Feeds...), seeds(j.o.Brokers), j.o.Topic, j.o.Partitions)
 	for n := range j.o.Partitions {
 		j.parts = append(j.parts, newPartition(j, n))
 	}

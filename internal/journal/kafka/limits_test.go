@@ -207,25 +207,60 @@ func TestAnAddressThatFailsIsTriedOnceASecond(t *testing.T) {
 }
 
 // K14
-func TestTheTransportHasThreeConnectionsToABrokerByWhateverName(t *testing.T) {
+func TestTheTransportHasTwoConnectionsToABrokerAndOneForItsOwnQuestionsByWhateverName(t *testing.T) {
 	d := newDialer()
 	now := time.Now()
 	broker := &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 9092}
-	for i, name := range []string{"one:9092", "10.0.0.1:9092", "one:9092", "one:9092", "10.0.0.1:9092"} {
+	enter := func(name string, question bool) error {
 		err := d.spend(name, now)
 		if err != nil {
 			t.Fatal(err)
 		}
-		place, err := d.enter(name)
-		if (err != nil) != (i >= 3) {
+		at, err := d.enter(name, question)
+		if err == nil {
+			d.led(name, at, broker)
+		}
+		return err
+	}
+	for i, name := range []string{"one:9092", "10.0.0.1:9092", "one:9092", "10.0.0.1:9092"} {
+		if err := enter(name, false); (err != nil) != (i >= 2) {
 			t.Errorf("connection %d: %v", i+1, err)
 		}
-		if err == nil {
-			d.led(name, place, broker)
+		if err := enter(name, true); (err != nil) != (i >= 1) {
+			t.Errorf("connection %d for questions: %v", i+1, err)
 		}
 	}
-	d.leave(broker.String())
-	if _, err := d.enter("one:9092"); err != nil {
+	d.leave(seat{broker.String(), false})
+	if err := enter("one:9092", true); err == nil {
+		t.Error("a connection for questions took the place of another")
+	}
+	if err := enter("one:9092", false); err != nil {
 		t.Errorf("after one was closed: %v", err)
+	}
+}
+
+// The Transport takes a connection for what it asks itself that it has no use for, whenever it asks twice in a row. It is open for 30 s, and
+// what is written or read must not wait for that.
+func TestWhatTheTransportAsksItselfKeepsNobodyFromWriting(t *testing.T) {
+	t.Parallel()
+	opts := options(t, fake(t))
+	j := open(t, opts)
+	for range 2 * (dialLanes + dialQuestion) {
+		c, err := j.dialer.dial(t.Context(), seedNetwork, opts.Brokers[0])
+		if err == nil {
+			t.Cleanup(func() { _ = c.Close() })
+		}
+	}
+	r, err := j.Read(0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	appendOne(t, j, 0, "one") // within the 10 s of a flush
+	if got, err := r.Next(t.Context(), 1); err != nil || string(got[0].Payload) != "one" {
+		t.Errorf("read %v: %v", got, err)
+	}
+	if _, err := j.Members(t.Context()); err != nil {
+		t.Errorf("Members: %v", err)
 	}
 }

@@ -40,7 +40,7 @@ func (j *Journal) prepare(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, openLimit)
 	defer cancel()
 	t := j.transport(j.o.Topic, deadTopic(j.o.Topic), j.o.Feeds...)
-	a := &admin{j: j, g: newGate(t, kafka.TCP(j.o.Brokers...), "", 0)}
+	a := &admin{j: j, g: newGate(t, seeds(j.o.Brokers), "", 0)}
 	defer func() {
 		a.g.close()
 		if err == nil {
