@@ -49,7 +49,7 @@ type Book interface {
 	// Unconfirmed returns up to limit pages that these providers took before the given time, not longer ago than it matters, and
 	// whose fate nobody has told, the oldest first.
 	Unconfirmed(ctx context.Context, providers []string, before time.Time, limit int) ([]tocsin.Page, error)
-	// FireTimers fires the timers that are due and says when the next one is; zero: there is none.
+	// FireTimers fires the timers that are due and says when the next one may be; zero: there is none.
 	FireTimers(ctx context.Context) (fired int, next time.Time, err error)
 }
 

@@ -347,6 +347,14 @@ func (f finder) Find(_ context.Context, m paging.Message, _ time.Time) (paging.R
 // start runs a worker inside a bubble until the test ends.
 func start(t *testing.T, b paging.Book, channels map[string][]paging.Provider, o paging.Options) *paging.Worker {
 	t.Helper()
+	w, end := begin(t, b, channels, o)
+	t.Cleanup(end)
+	return w
+}
+
+// begin runs a worker until end, which waits for its end.
+func begin(t *testing.T, b paging.Book, channels map[string][]paging.Provider, o paging.Options) (w *paging.Worker, end func()) {
+	t.Helper()
 	w, err := paging.NewWorker(b, channels, o)
 	if err != nil {
 		t.Fatal(err)
@@ -354,13 +362,12 @@ func start(t *testing.T, b paging.Book, channels map[string][]paging.Provider, o
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- w.Run(ctx) }()
-	t.Cleanup(func() {
+	return w, func() {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Errorf("Run = %v", err)
 		}
-	})
-	return w
+	}
 }
 
 func sms(providers ...paging.Provider) map[string][]paging.Provider {
@@ -1022,23 +1029,14 @@ func TestAWorkerEndsWhileARowIsLocked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBook(pages(2, nil)...)
 		b.locked = map[string]bool{"p00000": true}
-		w, err := paging.NewWorker(b, sms(via("a", &gateway{name: "a"})), paging.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- w.Run(ctx) }()
+		w, end := begin(t, b, sms(via("a", &gateway{name: "a"})), paging.Options{})
 		time.Sleep(time.Second)
 		reported := make(chan error, 1)
 		go func() {
 			reported <- w.Report(t.Context(), paging.Report{PageID: "p00000", State: tocsin.PageDelivered})
 		}()
 		time.Sleep(time.Second)
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("Run = %v", err)
-		}
+		end()
 		if err := <-reported; err == nil {
 			t.Error("a report of the locked page is answered as if it were durable")
 		}
@@ -1054,18 +1052,9 @@ func TestAStoppedWorkerGivesBackWhatItDidNotStartAndFinishesTheRest(t *testing.T
 		g := &gateway{name: "a", delay: 600 * time.Millisecond}
 		p := via("a", g)
 		p.Parallel = 8
-		w, err := paging.NewWorker(b, sms(p), paging.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- w.Run(ctx) }()
+		_, end := begin(t, b, sms(p), paging.Options{})
 		time.Sleep(100 * time.Millisecond)
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("Run = %v", err)
-		}
+		end()
 		count := map[string]int{}
 		for _, state := range b.states() {
 			count[state]++

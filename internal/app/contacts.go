@@ -148,25 +148,29 @@ func (o *office) passOver(ctx context.Context, address string) error {
 		p.State, p.EndedAt, p.Error = tocsin.PageFailed, o.clock.Now(), "SMS to this number is off"
 		by[p.Partition] = append(by[p.Partition], paging.Fate{Page: p})
 	}
-	return o.fail(ctx, by)
+	for _, partition := range slices.Sorted(maps.Keys(by)) {
+		err = o.fail(ctx, store.Commands, partition, by[partition])
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// fail writes down what failed, by partition, and goes on with the next way of each person at once, or with the next step where
+// fail writes down what failed in a partition, and goes on with the next way of each person at once, or with the next step where
 // nobody is left who was reached.
-func (o *office) fail(ctx context.Context, by map[int][]paging.Fate) error {
-	for _, partition := range slices.Sorted(maps.Keys(by)) {
-		err := o.do(ctx, store.Paging, partition, func(t *turn) error {
-			for _, f := range by[partition] {
-				err := t.fail(f)
-				if err != nil {
-					return err
-				}
+func (o *office) fail(ctx context.Context, lane store.Lane, partition int, fates []paging.Fate) error {
+	err := o.do(ctx, lane, partition, func(t *turn) error {
+		for _, f := range fates {
+			err := t.fail(f)
+			if err != nil {
+				return err
 			}
-			return nil
-		})
-		if err != nil {
-			return fmt.Errorf("pages of partition %d that failed: %w", partition, err)
 		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("pages of partition %d that failed: %w", partition, err)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -43,11 +44,7 @@ func newBystander(t *testing.T) *bystander {
 	}
 	t.Cleanup(func() { _, _ = a.listener.Close(), a.close() })
 	b := &bystander{t: t, a: a, book: &pagebook{office: a.office}, now: a.clock.Now()}
-	b.other, err = pgx.Connect(t.Context(), dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = b.other.Close(t.Context()) })
+	b.other = session(t, dsn)
 	err = a.db.Update(t.Context(), store.Correlation, func(tx *store.Tx) error {
 		for p := range 2 {
 			part, err := tx.Claim(p, "one")
@@ -91,16 +88,33 @@ func (b *bystander) page(partition int, state tocsin.PageState) tocsin.Page {
 // locked runs f while another session keeps a row locked.
 func (b *bystander) locked(statement string, f func()) {
 	b.t.Helper()
+	whileLocked(b.t, b.other, statement, f)
+}
+
+// session is one of the database beside tocsin's.
+func session(t *testing.T, dsn string) *pgx.Conn {
+	t.Helper()
+	c, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close(context.WithoutCancel(t.Context())) })
+	return c
+}
+
+// whileLocked runs f while c keeps locked what statement locks.
+func whileLocked(t *testing.T, c *pgx.Conn, statement string, f func()) {
+	t.Helper()
 	for _, text := range []string{"BEGIN", statement} {
-		_, err := b.other.Exec(b.t.Context(), text)
+		_, err := c.Exec(t.Context(), text)
 		if err != nil {
-			b.t.Fatalf("%s: %v", text, err)
+			t.Fatalf("%s: %v", text, err)
 		}
 	}
 	f()
-	_, err := b.other.Exec(b.t.Context(), "ROLLBACK")
+	_, err := c.Exec(t.Context(), "ROLLBACK")
 	if err != nil {
-		b.t.Fatal(err)
+		t.Fatal(err)
 	}
 }
 
@@ -157,6 +171,10 @@ func TestTimersFireWhileAnotherPartitionIsLocked(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.book.resting[0] = rest{last: restMost}
+		_, soon, err := b.book.FireTimers(t.Context())
+		if err != nil || soon.After(time.Now()) {
+			t.Errorf("after all that was due was locked the next look at timers is at %s, %v; want it at once", soon, err)
+		}
 		_, next, err := b.book.FireTimers(t.Context())
 		if err != nil || !next.Equal(another) {
 			t.Errorf("the next look at timers is at %s, %v; want it when one of another partition is due, at %s", next, err, another)

@@ -175,7 +175,7 @@ func (b *pagebook) Save(ctx context.Context, fates []paging.Fate) (left []int, e
 		for n, i := range of {
 			some[n] = fates[i]
 		}
-		err = b.fail(ctx, map[int][]paging.Fate{partition: some})
+		err = b.fail(ctx, store.Paging, partition, some)
 		if errors.Is(err, store.ErrLocked) {
 			left, err = append(left, of...), nil
 		}
@@ -250,14 +250,24 @@ type rest struct {
 
 // FireTimers fires what is due, in turns of one partition each. It is not for several at once.
 func (b *pagebook) FireTimers(ctx context.Context) (fired int, next time.Time, err error) {
+	resting, until := b.rests()
 	var due []store.Timer
 	err = b.db.View(ctx, func(tx *store.Tx) error {
-		resting, _ := b.rests()
 		due, err = tx.DueTimers(b.clock.Now(), timersAtOnce, resting...)
+		if err != nil || len(due) > 0 {
+			return err
+		}
+		next, err = tx.NextTimerDue(resting...)
 		return err
 	})
 	if err != nil {
 		return 0, time.Time{}, err
+	}
+	if len(due) == 0 {
+		if !until.IsZero() && (next.IsZero() || until.Before(next)) {
+			next = until
+		}
+		return 0, next, nil
 	}
 	var failed error
 	for most := timersInTurn; len(due) > 0; {
@@ -282,18 +292,7 @@ func (b *pagebook) FireTimers(ctx context.Context) (fired int, next time.Time, e
 		}
 		due = later
 	}
-	if fired > 0 || failed != nil {
-		return fired, time.Time{}, failed // there may be more
-	}
-	resting, until := b.rests()
-	err = b.db.View(ctx, func(tx *store.Tx) error {
-		next, err = tx.NextTimerDue(resting...)
-		return err
-	})
-	if !until.IsZero() && (next.IsZero() || until.Before(next)) {
-		next = until
-	}
-	return 0, next, err
+	return fired, time.Now(), failed // there may be more, also where all that was due rests now
 }
 
 // inOneTurn returns the first of due and up to most in all that fire in one turn with it: of its partition, each about an incident of its own,
