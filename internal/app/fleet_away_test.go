@@ -113,13 +113,8 @@ func TestFleetWhoseDatabaseIsKilledGoesOnTakingAlerts(t *testing.T) {
 	}
 	pg := partstest.StartPostgreSQL(t)
 	f := newFleet(t, 2, &manyNodes{brokers: partstest.Address(t, "KAFKA_BROKERS"), topic: "fleet-" + uuid.NewString(), dsn: pg.URL, direct: pg.URL}, killRules)
-	f.start()
-	f.until("every partition is worked on", 60*time.Second, f.working)
-	db, err := f.many.open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	f.begin()
+	db := f.database()
 	stop := f.load(seed)
 	longest := time.Duration(0)
 	for range kills {
@@ -154,8 +149,7 @@ func TestFleetWhoseBrokerIsKilledRefusesAlertsAndLetsPeopleAct(t *testing.T) {
 	direct := partstest.Database(t)
 	l, through := newLink(t, direct)
 	f := newFleet(t, 2, &manyNodes{brokers: k.Brokers, topic: "fleet-" + uuid.NewString(), dsn: through, direct: direct}, killRules)
-	f.start()
-	f.until("every partition is worked on", 60*time.Second, f.working)
+	f.begin()
 	stop := f.load(seed)
 	longest := time.Duration(0)
 	for range kills {

@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"tocsin"
 )
 
@@ -37,13 +35,8 @@ func TestFleetWhoseDatabaseIsNotHeardGoesOnTakingAlerts(t *testing.T) {
 	}
 	m, l := linked(t)
 	f := newFleet(t, 2, m, killRules)
-	f.start()
-	f.until("every partition is worked on", 60*time.Second, f.working)
-	db, err := m.open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	f.begin()
+	db := f.database()
 	stop := f.load(seed)
 	longest, slowest := time.Duration(0), time.Duration(0)
 	for range rounds {
@@ -94,8 +87,7 @@ func TestFleetTakesTheCommandsOfManyAboutOneIncidentAtOnce(t *testing.T) {
 		length = time.Minute
 	}
 	f := newFleet(t, 2, sharedStorage(t), killRules)
-	f.start()
-	f.until("every partition is worked on", 60*time.Second, f.working)
+	f.begin()
 	const service = 40
 	f.knockAt(f.urls()[0], service)
 	var open struct{ Incidents []struct{ Number int64 } }
@@ -162,38 +154,20 @@ func TestFleetWhoseTablesAreLockedGoesOnTakingAlerts(t *testing.T) {
 	}
 	m := sharedStorage(t)
 	f := newFleet(t, 2, m, killRules)
-	f.start()
-	f.until("every partition is worked on", 60*time.Second, f.working)
-	db, err := m.open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	other, err := pgx.Connect(t.Context(), m.direct)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = other.Close(context.WithoutCancel(t.Context())) }()
+	f.begin()
+	db, other := f.database(), session(t, m.direct)
 	stop := f.load(seed)
 	var longest time.Duration
 	for _, table := range []string{"incident", "page", "part"} {
 		sleepFor(t, 2*time.Second)
-		for _, text := range []string{"BEGIN", "LOCK TABLE " + table + " IN ACCESS EXCLUSIVE MODE"} {
-			_, err = other.Exec(t.Context(), text)
-			if err != nil {
-				t.Fatalf("%s: %v", text, err)
+		whileLocked(t, other, "LOCK TABLE "+table+" IN ACCESS EXCLUSIVE MODE", func() {
+			for until := time.Now().Add(length); time.Now().Before(until); {
+				if statuses, _ := f.knock(); !slices.Equal(statuses, []int{http.StatusAccepted, http.StatusAccepted}) {
+					t.Errorf("while table %s is locked the doors answered %v, want 202", table, statuses)
+				}
+				sleepFor(t, 100*time.Millisecond)
 			}
-		}
-		for until := time.Now().Add(length); time.Now().Before(until); {
-			if statuses, _ := f.knock(); !slices.Equal(statuses, []int{http.StatusAccepted, http.StatusAccepted}) {
-				t.Errorf("while table %s is locked the doors answered %v, want 202", table, statuses)
-			}
-			sleepFor(t, 100*time.Millisecond)
-		}
-		_, err = other.Exec(t.Context(), "ROLLBACK")
-		if err != nil {
-			t.Fatal(err)
-		}
+		})
 		before := f.applied(db)
 		longest = max(longest, f.until("alerts are applied again", 60*time.Second, func() bool { return f.applied(db) > before && f.working() }))
 	}
@@ -214,8 +188,7 @@ func TestFleetWhoseCommitsAreCutDoesNothingTwice(t *testing.T) {
 	}
 	m, l := linked(t)
 	f := newFleet(t, 2, m, killRules)
-	f.start()
-	f.until("every partition is worked on", 60*time.Second, f.working)
+	f.begin()
 	stop := f.load(seed)
 	r := rand.New(rand.NewPCG(seed, 0))
 	var done, commits atomic.Int64

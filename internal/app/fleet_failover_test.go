@@ -207,8 +207,7 @@ func TestFleetWhoseDatabaseFailsOverAppliesAgainWhatTheNewOneMissedAndLeavesTheO
 	both := fmt.Sprintf("postgres://parts:parts@%s,%s/parts?sslmode=disable&target_session_attrs=read-write", old.host(), next.host())
 	f := newFleet(t, 2, &manyNodes{brokers: partstest.Address(t, "KAFKA_BROKERS"), topic: "fleet-" + uuid.NewString(), dsn: both, direct: old.URL}, killRules)
 	f.nodes[0].ledger.lateFor = 90 * time.Second // what stands in a sleeper's sockets arrives when it wakes
-	f.start()
-	f.until("every partition is worked on", 60*time.Second, f.working)
+	f.begin()
 	r := rand.New(rand.NewPCG(seed, 0))
 	stop := f.load(seed)
 	missed, seqs, forgotten, longest := int64(0), int64(0), 0, time.Duration(0)

@@ -15,8 +15,7 @@ import (
 func TestFleetShowsAnAcknowledgementBySMSAtEveryNode(t *testing.T) {
 	together(t)
 	f := newFleet(t, 2, sharedStorage(t), killRules)
-	f.start()
-	f.until("every partition is worked on", 60*time.Second, f.working)
+	f.begin()
 	urls := f.urls()
 	const service = 1
 	f.knockAt(urls[0], service)

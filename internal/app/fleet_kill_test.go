@@ -17,8 +17,7 @@ func TestFleetWhoseNodesAreKilledLosesNothingAndDoesNothingTwice(t *testing.T) {
 		kills, every = 30, 10*time.Second
 	}
 	f := newFleet(t, 3, sharedStorage(t), killRules)
-	f.start()
-	f.until("every partition is worked on", 60*time.Second, f.working)
+	f.begin()
 	w := f.watch()
 	r := rand.New(rand.NewPCG(seed, 0))
 	f.nodes[0].trouble(seed)

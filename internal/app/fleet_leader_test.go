@@ -65,8 +65,7 @@ func TestFleetWhoseLeadersMoveLosesNothingAndDoesNothingTwice(t *testing.T) {
 	k := partstest.StartKafka(t, 3)
 	dsn := partstest.Database(t)
 	f := newFleet(t, 2, &manyNodes{brokers: k.Brokers, topic: "fleet-" + uuid.NewString(), dsn: dsn, direct: dsn}, killRules)
-	f.start()
-	f.until("every partition is worked on", 60*time.Second, f.working)
+	f.begin()
 	c, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(k.Brokers, ",")...))
 	if err != nil {
 		t.Fatal(err)

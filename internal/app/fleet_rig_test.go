@@ -114,6 +114,24 @@ func (f *fleet) start(nodes ...*plant) {
 	}
 }
 
+// begin starts all nodes, and waits until every partition is worked on.
+func (f *fleet) begin() {
+	f.t.Helper()
+	f.start()
+	f.until("every partition is worked on", 60*time.Second, f.working)
+}
+
+// database is the state of all nodes, to look at.
+func (f *fleet) database() store.DB {
+	f.t.Helper()
+	db, err := f.many.open()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() { _ = db.Close() }) // it was only read
+	return db
+}
+
 // nameOf asks a node what it is called in the rows.
 func (f *fleet) nameOf(p *plant) string {
 	f.t.Helper()
@@ -177,8 +195,7 @@ func (f *fleet) crowd() *crowd {
 // lives has the fleet work under load for a while, and end when everything is applied and sent, and all that repeats said is written.
 func (f *fleet) lives(seed uint64, length time.Duration) {
 	f.t.Helper()
-	f.start()
-	f.until("every partition is worked on", 60*time.Second, f.working)
+	f.begin()
 	stop := f.load(seed)
 	sleepFor(f.t, length)
 	stop()
@@ -306,9 +323,9 @@ func (f *fleet) audit() audit {
 	for _, other := range f.nodes[1:] {
 		all = append(all, other.kills...)
 	}
-	mine := p.kills
-	p.kills = all
-	defer func() { p.kills = mine }()
+	kills, born := p.kills, p.born
+	p.kills, p.born = all, nil
+	defer func() { p.kills, p.born = kills, born }()
 	return p.audit()
 }
 

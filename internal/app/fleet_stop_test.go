@@ -59,8 +59,7 @@ func TestFleetWhoseNodeSleptWritesAndSendsNothingFromItsOldClaim(t *testing.T) {
 	}
 	f := newFleet(t, 3, sharedStorage(t), killRules)
 	f.nodes[0].ledger.lateFor = 90 * time.Second // what stands in its sockets arrives when it wakes
-	f.start()
-	f.until("every partition is worked on", 60*time.Second, f.working)
+	f.begin()
 	w := f.watch()
 	r := rand.New(rand.NewPCG(seed, 0))
 	stop := f.load(seed)
@@ -99,8 +98,7 @@ func TestFleetThatIsRestartedNodeByNodeSendsNothingTwice(t *testing.T) {
 		rounds = 5
 	}
 	f := newFleet(t, 3, sharedStorage(t), killRules)
-	f.start()
-	f.until("every partition is worked on", 60*time.Second, f.working)
+	f.begin()
 	stop := f.load(seed)
 	longest := time.Duration(0)
 	for range rounds {

@@ -102,8 +102,7 @@ func TestFleetWhoseTopicIsMadeAnewAppliesNothingOfItUntilItIsToldTo(t *testing.T
 	f := newFleet(t, 2, sharedStorage(t), killRules)
 	f.lives(seed, 2*time.Second)
 	before := rows(f.dump())
-	f.start()
-	f.until("every partition is worked on", 60*time.Second, f.working)
+	f.begin()
 	client := f.many.client()
 	_, err := client.DeleteTopics(t.Context(), &kafka.DeleteTopicsRequest{Topics: []string{f.many.topic}})
 	if err != nil {
@@ -190,17 +189,12 @@ func TestFleetWhoseUnappliedRecordsAreRemovedSaysHowManyAndGoesOn(t *testing.T) 
 	}
 	m, l := linked(t)
 	f := newFleet(t, 1, m, killRules)
-	f.start()
-	f.until("every partition is worked on", 60*time.Second, f.working)
+	f.begin()
 	for service := range services {
 		f.knockAt(f.urls()[0], service)
 	}
 	f.settle()
-	db, err := m.open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	db := f.database()
 	applied := f.offsets(db)
 	l.hold() // from here on nothing is applied
 	for range each {
@@ -253,8 +247,7 @@ func TestFleetWhoseTopicGetsMorePartitionsGoesOnWithItsOwn(t *testing.T) {
 	together(t)
 	seed := seedOf(t)
 	f := newFleet(t, 2, sharedStorage(t), killRules)
-	f.start()
-	f.until("every partition is worked on", 60*time.Second, f.working)
+	f.begin()
 	stop := f.load(seed)
 	sleepFor(t, time.Second)
 	res, err := f.many.client().CreatePartitions(t.Context(), &kafka.CreatePartitionsRequest{Topics: []kafka.TopicPartitionsConfig{{Name: f.many.topic, Count: fleetPartitions + 2}}})
@@ -353,8 +346,7 @@ func (q *queue) check(t *testing.T, applied []tocsin.Alert) {
 func TestFleetThatMovesToMorePartitionsAppliesEachGroupInTheOrderOfItsAnswers(t *testing.T) {
 	together(t)
 	f := newFleet(t, 2, sharedStorage(t), killRules)
-	f.start()
-	f.until("every partition is worked on", 60*time.Second, f.working)
+	f.begin()
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	var sending sync.WaitGroup

@@ -80,6 +80,7 @@ type plant struct {
 	exited chan error
 	ready  []time.Duration // from the start of each process until its doors accepted
 	kills  []time.Time
+	born   []time.Time // when each process was started; nil: others work beside it
 
 	mu    sync.Mutex
 	url   string        // of the process that runs now; "" while none does
@@ -127,6 +128,7 @@ func (p *plant) start() {
 	}
 	defer log.Close()
 	cmd := p.command()
+	p.born = append(p.born, time.Now())
 	cmd.Stderr = log
 	out, err := cmd.StdoutPipe()
 	if err != nil {

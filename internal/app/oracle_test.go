@@ -335,8 +335,17 @@ func underWay() time.Duration {
 	return time.Second
 }
 
-// readLate is how long after a kill a provider here may read what was written before it, on a machine that has much else to do.
-const readLate = 250 * time.Millisecond
+// unheard reports whether who wrote a request that a provider read then may have been killed before it heard the answer. What is read while no
+// process runs was written by the one before.
+func (p *plant) unheard(at time.Time) bool {
+	return slices.ContainsFunc(p.kills, func(k time.Time) bool {
+		if !k.Before(at) {
+			return k.Sub(at) < underWay()
+		}
+		next := slices.IndexFunc(p.born, func(b time.Time) bool { return b.After(k) })
+		return next >= 0 && at.Before(p.born[next])
+	})
+}
 
 // auditPages: whoever must be paged was, nobody more often than unknown outcomes explain, and nobody after an ack.
 func (p *plant) auditPages(s state, out *audit, fail failing) {
@@ -408,8 +417,7 @@ func (p *plant) auditSends(id string, qs []providertest.Request, out *audit, fai
 		if q.ID != "" {
 			taken++
 		}
-		killed := slices.ContainsFunc(p.kills, func(k time.Time) bool { return k.Sub(q.At) < underWay() && q.At.Sub(k) < readLate })
-		if q.Status == 0 || killed {
+		if q.Status == 0 || p.unheard(q.At) {
 			unknown++
 		}
 	}
