@@ -121,8 +121,8 @@ func (b *bench) besiege(ctx context.Context, name string, k lock) (g *siege, err
 		return nil, err
 	}
 	defer g.p.close()
-	const perSecond = 100
-	g.load = load{path: "/api/v2/alerts", alerts: prometheus("pages", 0), batch: 1, conns: 8, rate: perSecond, count: perSecond * int64((g.lead+g.held)/time.Second)}
+	g.load = steady(int64((g.lead + g.held) / time.Second))
+	g.load.alerts = prometheus("pages", 0)
 	g.load.alerts.teams, g.load.alerts.clusters, g.load.alerts.mixed = true, besieged, true
 	g.sent = make([]time.Time, g.load.count)
 	g.load.sent = func(n int64, at time.Time) {

@@ -22,12 +22,8 @@ type volley struct {
 // knownPages is what Alertmanager did when it was measured on such a machine, where it is not installed.
 const knownPages = "Alertmanager 1.1 / 5 to 24 ms (earlier)"
 
-// steady is the load of 100 incidents a second.
-func (b *bench) steady() load {
-	seconds := int64(10)
-	if b.quick {
-		seconds = 3
-	}
+// steady is the load of 100 incidents a second, for so many seconds.
+func steady(seconds int64) load {
 	const perSecond = 100
 	return load{path: "/api/v2/alerts", batch: 1, conns: 8, count: seconds * perSecond, rate: perSecond}
 }
@@ -46,7 +42,11 @@ func pageLatency(ctx context.Context, b *bench) ([]row, error) {
 
 // pageTimes measures how long pages take at the steady load on g, in milliseconds, and returns what of its row says so. See volleys for g.
 func (b *bench) pageTimes(ctx context.Context, g *ground, name string) (r row, p50, p99 float64, err error) {
-	l := b.steady()
+	seconds := int64(10)
+	if b.quick {
+		seconds = 3
+	}
+	l := steady(seconds)
 	var halves, mosts, peerHalves, peerMosts spread
 	for round := range b.rounds {
 		ours, theirs, err := b.volleys(ctx, g, fmt.Sprintf("%s-%d", name, round), l, 0)

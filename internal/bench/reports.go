@@ -51,8 +51,7 @@ func pageBesideReports(ctx context.Context, b *bench) ([]row, error) {
 	if b.quick {
 		others, seconds = 10_000, 3
 	}
-	const perSecond = 100
-	l := load{path: "/api/v2/alerts", batch: 1, conns: 8, count: seconds * perSecond, rate: perSecond}
+	l := steady(seconds)
 	p, err := newPager(0)
 	if err != nil {
 		return nil, err
