@@ -207,11 +207,12 @@ func (r *rig) metric(name string) (sum float64) {
 }
 
 type incidentJSON struct {
-	ID      string `json:"id"`
-	State   string `json:"state"`
-	Key     string `json:"key"`
-	AckedBy string `json:"acked_by"`
-	Major   string `json:"major"`
+	ID      string    `json:"id"`
+	State   string    `json:"state"`
+	Key     string    `json:"key"`
+	AckedBy string    `json:"acked_by"`
+	Major   string    `json:"major"`
+	Opened  time.Time `json:"opened_at"`
 	Pages   []struct {
 		Channel, State, Person string
 	} `json:"pages"`
